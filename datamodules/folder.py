@@ -1,0 +1,87 @@
+"""A folder of images with a labels file, or with one sub-folder a class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from datamodules.images import SUFFIXES, Pixels, read_image
+from datamodules.kfold import KFoldDataModule, Row
+from experiment.errors import UserError, some
+
+
+class FolderDataModule(KFoldDataModule):
+    """Own images.
+
+    Either ``<root>/<labels>`` is a CSV file with the columns ``image`` (path below the root), ``label`` and optionally
+    ``group`` (further columns are ignored), or each sub-folder of the root holds the images of one class; images are then
+    looked for at any depth and are a group of their own each.
+
+    Args:
+        root: the folder.
+        labels: the labels file, below the root.
+        settings: see `KFoldDataModule`.
+
+    Raises:
+        UserError: what is wrong with the folder or the labels file, and where.
+    """
+
+    def __init__(self, root: str, labels: str = "labels.csv", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.root = Path(root).expanduser()
+        self.labels = labels
+        if not self.root.is_dir():
+            raise UserError(f"data.root={root} is not a folder.")
+
+    def rows(self) -> Sequence[Row]:
+        """Rows of the labels file, or of the sub-folders where there is none."""
+        file = self.root / self.labels
+        return self._from_labels(file) if file.is_file() else self._from_folders()
+
+    def read(self, sample_id: str) -> Pixels:
+        """One image, as stored."""
+        return read_image(self.root / sample_id)
+
+    def _from_labels(self, file: Path) -> list[Row]:
+        try:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} is not a CSV file: {str(error).splitlines()[0]}") from error
+        for column in ("image", "label"):
+            if column not in table:
+                raise UserError(f"{file} has no column {column!r}; its columns: {some(table.columns, 20)}.")
+        for column in ("image", "label", *(["group"] if "group" in table else [])):
+            table[column] = table[column].str.strip()
+            if (table[column] == "").any():
+                line = int((table[column] == "").to_numpy().argmax()) + 2  # line 1 is the header
+                raise UserError(f"{file} line {line} has an empty {column}.")
+        self._refuse_wrong_paths(file, table["image"].tolist())
+        groups = table["group"].tolist() if "group" in table else [None] * len(table)
+        # "./a.png" and "a.png" are the same sample
+        ids = [Path(image).as_posix() for image in table["image"]]
+        return [Row(*row) for row in zip(ids, table["label"], groups, strict=True)]
+
+    def _refuse_wrong_paths(self, file: Path, images: Sequence[str]) -> None:
+        root = self.root.resolve()
+        outside = [image for image in images if not (root / image).resolve().is_relative_to(root)]
+        if outside:
+            raise UserError(f"{file} names paths outside data.root={self.root}: {some(outside)}.")
+        absent = [image for image in images if not (self.root / image).is_file()]
+        if absent:
+            raise UserError(f"{file} names {len(absent)} images that are not there: {some(absent)}.")
+
+    def _from_folders(self) -> list[Row]:
+        rows = [
+            Row(path.relative_to(self.root).as_posix(), label=folder.name)
+            for folder in sorted(self.root.iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        ]
+        if not rows:
+            raise UserError(
+                f"data.root={self.root} holds neither {self.labels} nor sub-folders with images "
+                f"({', '.join(SUFFIXES)}); give one of them, or name the labels file with data.labels=."
+            )
+        return rows

@@ -1,0 +1,78 @@
+"""Reading images: any grey or colour PNG, JPEG or TIFF of 8 or 16 bits a channel, without losing depth."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch.nn import functional as F
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+TIFF = (".tif", ".tiff")
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+def read_image(path: Path) -> Pixels:
+    """An image as (H, W) grey or (H, W, 3) colour, uint8 or uint16, as stored.
+
+    TIFF is read by tifffile, because Pillow and torchvision lose bits of 16-bit TIFF.
+
+    Raises:
+        ValueError: it is damaged, or not an 8- or 16-bit grey or colour image; the reason, without the path.
+    """
+    try:
+        raw = tifffile.imread(path) if path.suffix.lower() in TIFF else _pillow(path)
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), "the file")
+        raise ValueError(reason) from error
+    return _checked(raw)
+
+
+def _pillow(path: Path) -> NDArray[np.generic]:
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode == "1":
+            upright = upright.convert("L")
+        elif upright.mode not in ("L", "RGB") and not upright.mode.startswith("I"):
+            upright = upright.convert("RGB")  # palettes, CMYK, and transparency, which means nothing here
+        return np.asarray(upright)
+
+
+def _checked(raw: NDArray[np.generic]) -> Pixels:
+    pixels = np.squeeze(raw)
+    if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[-1] not in (3, 4):
+        pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
+    if pixels.ndim == 3 and pixels.shape[-1] == 4:
+        pixels = pixels[..., :3]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3) or not pixels.size:
+        raise ValueError(f"shape {raw.shape} is not one grey or colour image")
+    if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max:
+        pixels = pixels.astype(np.uint16)  # Pillow widens 16-bit PNG
+    if pixels.dtype == np.uint8:
+        return pixels.view(np.uint8)
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+        return pixels.astype(np.uint16)
+    raise ValueError(f"pixel type {pixels.dtype} is not 8 or 16 bits, unsigned")
+
+
+def pixel_digest(pixels: Pixels) -> str:
+    """Hex digest of the decoded pixels: the same image has it whatever the file format."""
+    described = f"{pixels.shape}{pixels.dtype.newbyteorder('=').str[1:]}".encode()
+    return hashlib.blake2b(described + np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
+
+
+def to_square(pixels: Pixels, size: int) -> Pixels:
+    """Resize to (3 or 1, size, size), channels first, antialiased, same bit depth. The whole field is kept: a field that
+    is not square changes its aspect ratio rather than lose an edge on which a granule may lie.
+    """
+    channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    if channels.shape[1:] == (size, size):
+        return np.ascontiguousarray(channels)
+    real = torch.from_numpy(channels.astype(np.float32))[None]
+    resized = F.interpolate(real, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+    limit = np.iinfo(channels.dtype).max
+    return resized.round_().clamp_(0, limit).numpy().astype(channels.dtype)

@@ -1,0 +1,139 @@
+"""Combiners: one prediction from several. Each is a small module whose learned numbers are buffers of its checkpoint.
+
+Probabilities come in as (M, N, K): members, rows, classes. What is learned is learned by `fit` from rows that no member
+was fitted on.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, so that one sure member cannot outvote all others
+
+
+def log_probabilities(p: Tensor) -> Tensor:
+    """Bounded log-probabilities, any shape."""
+    return p.clamp(EPSILON, 1).log()
+
+
+class Combiner(nn.Module):
+    """Probabilities (M, N, K) to (N, K)."""
+
+    def fit(self, p: Tensor, target: Tensor) -> None:
+        """Learn from probabilities (M, N, K) and class indices (N,). By default there is nothing to learn."""
+
+
+class Mean(Combiner):
+    """Arithmetic mean of the members' probabilities."""
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return p.mean(dim=0)
+
+
+class LogitMean(Combiner):
+    """Normalised geometric mean: the mean of the logits (Genest & Zidek 1986, logarithmic opinion pool)."""
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return log_probabilities(p).mean(dim=0).softmax(dim=-1)
+
+
+class Vote(Combiner):
+    """Majority vote: the share of members that decide for each class."""
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return nn.functional.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=0)
+
+
+class Weighted(Combiner):
+    """Logarithmic opinion pool with learned weights: softmax(sum over members of w_m log p_m).
+
+    The weights are not negative and minimise the log-loss plus a pull to equal weights, ``shrinkage`` rows strong:
+    with few val rows, or alike members, the result is the logit mean.
+    """
+
+    def __init__(self, members: int, classes: int, shrinkage: float = 20.0) -> None:
+        super().__init__()
+        self.shrinkage = shrinkage
+        self.weight: Tensor
+        self.register_buffer("weight", torch.full((members,), 1.0 / members, dtype=torch.float64))
+
+    def fit(self, p: Tensor, target: Tensor) -> None:
+        """Learn the weights from probabilities (M, N, K) and class indices (N,)."""
+        log_p = log_probabilities(p.double())
+        equal = torch.full_like(self.weight, 1.0 / len(p))
+
+        def loss(weight: Tensor) -> Tensor:
+            pooled = torch.einsum("m,mnk->nk", weight, log_p)
+            pull = self.shrinkage * len(p) * (weight - equal).square().sum()
+            return nn.functional.cross_entropy(pooled, target, reduction="sum") + pull
+
+        self.weight.copy_(_minimised(loss, equal, lower=0.0))
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return torch.einsum("m,mnk->nk", self.weight.to(p.dtype), log_probabilities(p)).softmax(dim=-1)
+
+
+class Stacking(Combiner):
+    """Multinomial logistic regression on the members' log-probabilities (Wolpert 1992), pulled to the logit mean."""
+
+    def __init__(self, members: int, classes: int, shrinkage: float = 5.0) -> None:
+        super().__init__()
+        self.shrinkage = shrinkage
+        self.coefficient: Tensor
+        start = torch.eye(classes, dtype=torch.float64).repeat(members, 1) / members
+        self.register_buffer("coefficient", torch.cat([start, torch.zeros(1, classes, dtype=torch.float64)]))
+
+    def _scores(self, p: Tensor, coefficient: Tensor) -> Tensor:
+        inputs = log_probabilities(p).permute(1, 0, 2).flatten(1)  # (N, M·K)
+        return inputs @ coefficient[:-1] + coefficient[-1]
+
+    def fit(self, p: Tensor, target: Tensor) -> None:
+        """Learn coefficients (M·K + 1, K) from probabilities (M, N, K) and class indices (N,)."""
+        start = self.coefficient.clone()
+
+        def loss(coefficient: Tensor) -> Tensor:
+            scores = self._scores(p.double(), coefficient)
+            pull = self.shrinkage * (coefficient - start).square().sum()
+            return nn.functional.cross_entropy(scores, target, reduction="sum") + pull
+
+        self.coefficient.copy_(_minimised(loss, start))
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return self._scores(p, self.coefficient.to(p.dtype)).softmax(dim=-1)
+
+
+def _minimised(loss: Callable[[Tensor], Tensor], start: Tensor, lower: float | None = None) -> Tensor:
+    """The minimiser of a smooth convex loss, by L-BFGS-B."""
+
+    def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        point = torch.from_numpy(flat).reshape(start.shape).requires_grad_()
+        value = loss(point)
+        (gradient,) = torch.autograd.grad(value, point)
+        return value.item(), gradient.numpy().ravel()
+
+    with torch.enable_grad():
+        bounds = None if lower is None else [(lower, None)] * start.numel()
+        found = minimize(value_and_gradient, start.numpy().ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
+    return torch.from_numpy(cast(np.ndarray, found.x)).reshape(start.shape)
+
+
+COMBINERS: dict[str, Callable[[int, int], Combiner]] = {
+    "mean": lambda members, classes: Mean(),
+    "logit_mean": lambda members, classes: LogitMean(),
+    "weighted": Weighted,
+    "stacking": Stacking,
+    "vote": lambda members, classes: Vote(),
+}
+"""Combiners by the name that `model.combiner` takes; each is built from the numbers of members and of classes."""
+
+NEED_VAL = frozenset({"weighted", "stacking"})
+"""Combiners that learn, and so need val rows."""

@@ -1,0 +1,163 @@
+"""Cross-validation: for each fold the models that are built on others come after them; finished folds are loaded."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pytorch_lightning import seed_everything
+
+from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
+from experiment.folds import FoldScheme, Splits
+from experiment.identity import Record, decisive, digest
+from experiment.metrics import summarise
+from experiment.oof import out_of_fold
+from experiment.progress import Progress
+from experiment.recipe import Recipe
+from experiment.seeds import seed_for
+from experiment.store import Run
+from experiment.tracking import Tracker
+from experiment.training import fit, make_callbacks, make_trainer, predict, save
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's cross-validation, or as much of it as is there.
+
+    Attributes:
+        title: the model's name in tables.
+        run: its folder.
+        done: finished folds, of `folds`.
+        scores: metrics as `experiment.metrics.summarise` gives them, over the finished folds.
+    """
+
+    title: str
+    run: Run
+    done: int
+    folds: int
+    scores: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold is finished."""
+        return self.done == self.folds
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Runs recipes over the folds of one data set and stores what comes out.
+
+    Args:
+        data: the data module, loaded.
+        splits: all folds.
+        scheme: which of them to run now.
+        config: the resolved config, stored with each run.
+        tracker: where curves and results are shown.
+        progress: what the terminal shows meanwhile.
+    """
+
+    data: FoldData
+    splits: Splits
+    scheme: FoldScheme
+    config: Mapping[str, Any]
+    tracker: Tracker
+    progress: Progress
+
+    @property
+    def root(self) -> Path:
+        """Where runs are stored."""
+        return Path(self.config["paths"]["runs"]).resolve()
+
+    @cached_property
+    def common(self) -> Record:
+        """What decides the numbers of every model alike: data, folds, seed."""
+        rows = self.data.samples.rows[["sample_id", "target", "group", "digest"]]
+        samples = digest([self.data.samples.classes, rows.sort_values("sample_id").to_numpy(dtype=str).tolist()])
+        data = {**decisive("data", self.config["data"]), "digest": samples}
+        return {"data": data, "folds": self.splits.fingerprint, "seed": self.config["seed"]}
+
+    def run(self, recipe: Recipe) -> list[Result]:
+        """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last."""
+        recipes = list(recipe.everyone())
+        folds = self.scheme.selected(self.splits)
+        missing = sum(self._run_of(r).fold(split) is None for r in recipes for split in folds)
+        with self.progress.job(missing):
+            for split in folds:
+                self._finish(recipe, split)
+        return [self._merge(r) for r in recipes]
+
+    def _run_of(self, recipe: Recipe) -> Run:
+        return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
+
+    def _finish(self, recipe: Recipe, split: Split) -> FinishedFold:
+        """The finished fold, fitted now if it is not there yet."""
+        run = self._run_of(recipe)
+        if (finished := run.fold(split)) is not None:
+            return finished
+        inputs = {name: self._finish(needed, split) for name, needed in recipe.inputs.items()}
+        marker: dict[str, Any] = {
+            "target": recipe.module["_target_"],
+            "inputs": {name: str(fold.path.relative_to(self.root)) for name, fold in inputs.items()},
+        }
+        started = time.perf_counter()
+        with run.writing(split, marker) as folder, self.progress.fold(recipe.title, split):
+            self._fit(recipe, split, inputs, run, folder)
+            marker["seconds"] = round(time.perf_counter() - started, 2)
+        return FinishedFold(run.path / split.name)
+
+    def _fit(
+        self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path
+    ) -> None:
+        """Fit one model on one fold and write checkpoint and predictions into `folder`."""
+        seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
+        self.data.set_split(split)
+        model = recipe.model(self.data.samples.classes)
+        model.build_on(inputs)
+        config = {**self.config, "model": recipe.record["model"], "fold": split.name}
+        with self.tracker.fold(run.path, split.name, config) as logger:
+            if isinstance(model, LearnsFromTables):
+                table = self._combine(model, split, inputs)
+                save(model, make_trainer(recipe.trainer, logger=False, enable_checkpointing=False), folder / "model.ckpt")
+            else:
+                callbacks = make_callbacks({**recipe.callbacks, **self.config["callbacks"]}, has_val=bool(split.val))
+                fit(model, self.data, recipe.trainer, [*callbacks, self.progress.callback()], logger, folder)
+                table = predict(model, self.data, recipe.trainer, folder)
+            table.to_parquet(folder / "predictions.parquet", index=False)
+            oof = out_of_fold([(split, FinishedFold(folder))], self.data.samples)
+            scores = summarise(oof, self.data.samples.classes, self.data.samples.positive)
+            self.tracker.fold_scores(logger, {name: float(s["value"]) for name, s in scores.items()})
+
+    def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
+        """Learn to combine on val rows, then combine val and test rows."""
+        tables = {part: {name: fold.predictions(part) for name, fold in inputs.items()} for part in ("val", "test")}
+        samples = self.data.samples
+        val = samples.select(split.val)
+        target = pd.Series([samples.classes[t] for t in val["target"]], index=val["sample_id"], dtype=object)
+        model.fit_tables(tables["val"], target)
+        parts = ["val", "test"] if split.val else ["test"]
+        return pd.concat([model.combine(tables[part]).assign(part=part) for part in parts], ignore_index=True)
+
+    def _merge(self, recipe: Recipe) -> Result:
+        """Write what a complete run holds beside its folds; score what is there."""
+        run = self._run_of(recipe)
+        everything = list(self.splits)
+        folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
+        samples = self.data.samples
+        oof = out_of_fold(folds, samples)
+        scores = summarise(oof, samples.classes, samples.positive)
+        result = Result(recipe.title, run, len(folds), len(everything), scores)
+        if result.complete and not (run.path / "metrics.json").exists():
+            own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
+            run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
+            with run.replacing("splits.parquet") as path:
+                self.splits.table.to_parquet(path, index=False)
+            with run.replacing("oof.parquet") as path:
+                oof.to_parquet(path, index=False)
+            self.tracker.summary(run.path, own, scores)
+            run.write("metrics.json", json.dumps(scores, indent=2))  # last: it says that the run is merged
+        return result

@@ -1,0 +1,40 @@
+"""What makes two runs the same: a digest of everything that decides the numbers, and of nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Record = Mapping[str, Any]
+
+# Keys of a section that say where or how fast, not what: two runs that differ only here give the same numbers.
+NOT_IDENTITY: dict[str, frozenset[str]] = {
+    # The samples' own digest stands for where they were read from; recommendations are already resolved elsewhere.
+    "data": frozenset({"root", "labels", "num_workers", "cache_gb", "recommended"}),
+    "trainer": frozenset(
+        {
+            "accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "log_every_n_steps", "profiler",
+            "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
+        }
+    ),
+    # The class path in `_target_` and the settings decide; the display name does not.
+    "model": frozenset({"name"}),
+}  # fmt: skip
+
+
+def decisive(section: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a config section that decides the numbers."""
+    return {key: value for key, value in config.items() if key not in NOT_IDENTITY.get(section, ())}
+
+
+def digest(record: object) -> str:
+    """Hex digest of a plain value (mappings, lists, text, numbers); key order does not matter."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,83 @@
+"""Metrics of out-of-fold tables, computed by scikit-learn. Undefined is NaN, never 0."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn import metrics as sk
+
+from experiment.oof import probabilities
+
+METRICS: dict[str, str] = {
+    "balanced_accuracy": "Bal. acc.",
+    "accuracy": "Accuracy",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+    "f1": "F1",
+    "mcc": "MCC",
+    "brier": "Brier",
+}
+"""Metric names as stored, and as printed."""
+
+
+def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> dict[str, float]:
+    """All metrics of one set of predictions.
+
+    Classes are decided by the largest probability. With more than two classes AUROC and AUPRC are macro averages of one
+    against the rest, and sensitivity, specificity and F1 take `positive` against the rest. Brier is the mean over rows
+    of the squared error summed over classes, halved for two classes (so that it is the usual one of the positive class).
+
+    Args:
+        target: class indices, shape (N,).
+        p: probabilities, shape (N, K).
+        positive: index of the positive class.
+    """
+    k = p.shape[1]
+    decided = p.argmax(axis=1)
+    onehot = np.eye(k, dtype=np.int64)[target]
+    complete = bool((onehot.sum(axis=0) > 0).all())
+    is_positive, said_positive = target == positive, decided == positive
+    ranked = (onehot[:, positive], p[:, positive]) if k == 2 else (onehot, p)
+
+    def defined(when: bool, value: Callable[[], float]) -> float:
+        return float(value()) if when else float("nan")
+
+    return {
+        "balanced_accuracy": defined(complete, lambda: sk.balanced_accuracy_score(target, decided)),
+        "accuracy": float(sk.accuracy_score(target, decided)),
+        "auroc": defined(complete, lambda: sk.roc_auc_score(*ranked, average="macro")),
+        "auprc": defined(complete, lambda: sk.average_precision_score(*ranked, average="macro")),
+        "sensitivity": defined(bool(is_positive.any()), lambda: np.mean(said_positive[is_positive])),
+        "specificity": defined(not is_positive.all(), lambda: np.mean(~said_positive[~is_positive])),
+        "f1": defined(bool((is_positive | said_positive).any()), lambda: sk.f1_score(is_positive, said_positive)),
+        "mcc": defined(complete, lambda: sk.matthews_corrcoef(target, decided)),
+        "brier": float(np.mean(np.sum((p - onehot) ** 2, axis=1)) / (2 if k == 2 else 1)),
+    }
+
+
+def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dict[str, dict[str, object]]:
+    """Every metric of an out-of-fold table.
+
+    Returns:
+        For each metric: ``value`` over all rows (the mean over repeats where there are several), ``folds`` (one value a
+        fold), their ``mean`` and sample standard deviation ``sd`` (NaN for a single fold).
+    """
+    index = {name: number for number, name in enumerate(classes)}
+
+    def scored(rows: pd.DataFrame) -> dict[str, float]:
+        return score(rows["target"].map(index).to_numpy(np.int64), probabilities(rows, classes), index[positive])
+
+    repeats = pd.DataFrame([scored(rows) for _, rows in table.groupby("repeat")])
+    folds = pd.DataFrame([scored(rows) for _, rows in table.groupby(["repeat", "fold"])])
+    return {
+        name: {
+            "value": float(repeats[name].mean(skipna=False)),
+            "folds": folds[name].tolist(),
+            "mean": float(folds[name].mean(skipna=False)),
+            "sd": float(folds[name].std(ddof=1, skipna=False)),
+        }
+        for name in METRICS
+    }

@@ -1,0 +1,110 @@
+"""Fit one model on one fold with a Lightning Trainer, and predict the rows it was not fitted on."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, Logger
+
+from experiment.build import build
+from experiment.contracts import FoldData, FoldModel, Part, predictions
+from experiment.hardware import best_precision
+
+
+def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
+    """A Lightning Trainer; ``precision='auto'`` takes what the device does best.
+
+    Raises:
+        UserError: what Lightning says of a wrong option, in one line.
+    """
+    precision = config.get("precision")
+    resolved = {**config, "precision": best_precision(config["accelerator"]) if precision == "auto" else precision}
+    trainer = build(resolved, **further)
+    assert isinstance(trainer, Trainer)
+    return trainer
+
+
+def make_callbacks(configs: Mapping[str, Mapping[str, Any]], has_val: bool) -> list[Callback]:
+    """New callbacks for one fold. Without val rows there is nothing to monitor, and who would monitor them is left out."""
+    wanted = [c for c in configs.values() if has_val or not str(c.get("monitor", "")).startswith("val/")]
+    return [build(config) for config in wanted]
+
+
+def fit(
+    model: FoldModel,
+    data: FoldData,
+    config: Mapping[str, Any],
+    callbacks: Sequence[Callback],
+    logger: Logger | None,
+    folder: Path,
+) -> Trainer:
+    """Fit `model` on the data's current split and write ``model.ckpt`` (best epoch where one is kept) and ``history.csv``."""
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            callback.dirpath = str(folder / "epochs")
+    history = CSVLogger(save_dir=folder, name="", version="history")
+    own = {} if data.split.val else {"limit_val_batches": 0}
+    trainer = make_trainer(
+        {**config, **own},
+        callbacks=list(callbacks),
+        logger=[history, *([logger] if logger else [])],
+        default_root_dir=folder,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+    )
+    trainer.fit(model, datamodule=data)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best:
+        model.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+        for epoch in Path(best).parent.iterdir():
+            epoch.unlink()
+        Path(best).parent.rmdir()
+    save(model, trainer, folder / "model.ckpt")
+    curves = folder / "history" / "metrics.csv"
+    if curves.exists():
+        curves.rename(folder / "history.csv")
+    for rest in (folder / "history").glob("*"):
+        rest.unlink()
+    if (folder / "history").exists():
+        (folder / "history").rmdir()
+    return trainer
+
+
+def save(model: FoldModel, trainer: Trainer, path: Path) -> None:
+    """Write a Lightning checkpoint without optimiser state."""
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path, weights_only=True)
+
+
+def predict(model: FoldModel, data: FoldData, config: Mapping[str, Any], folder: Path) -> pd.DataFrame:
+    """Predictions on val rows (those the model held out itself, if its fit included them) and test rows.
+
+    Returns:
+        Columns ``part``, ``sample_id``, ``p/<class>``.
+    """
+    held_out = model.held_out
+    parts: list[Part] = ["val", "test"] if held_out is None and data.split.val else ["test"]
+    data.predict_parts = parts
+    trainer = make_trainer(
+        # A smoke run shortens fitting; predictions stay complete.
+        {**config, "fast_dev_run": False, "limit_predict_batches": None},
+        logger=False, default_root_dir=folder, enable_checkpointing=False,
+    )  # fmt: skip
+    batches = trainer.predict(model, datamodule=data) or []
+    by_part = batches if len(parts) > 1 else [batches]
+    tables = [
+        predictions(
+            [sample for ids, _ in part_batches for sample in ids],
+            torch.cat([p for _, p in part_batches]).cpu().numpy(),
+            model.classes,
+        ).assign(part=part)
+        for part, part_batches in zip(parts, by_part, strict=True)
+    ]
+    if held_out is not None:
+        tables.append(held_out.assign(part="val"))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,98 @@
+"""The ensemble evaluator: one prediction from the finished folds of its members."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from experiment.combining import COMBINERS, NEED_VAL
+from experiment.contracts import FoldModel, predictions, probability_columns
+from experiment.errors import UserError, not_allowed
+
+
+class EnsembleEvaluator(FoldModel):
+    """Combines its members' predictions. It learns from their tables of val rows, and never from images or test rows.
+
+    Its checkpoint holds the combiner alone; the members keep their own. With `attach` it predicts on images.
+
+    Args:
+        classes: class names.
+        combiner: a name of `experiment.combining.COMBINERS`.
+        inputs: names of the members, told by the engine.
+    """
+
+    # ``network`` is only where the config keeps the ResNet that several members share
+    built_on: ClassVar[tuple[str, ...]] = ("members", "network")
+
+    def __init__(self, classes: Sequence[str], combiner: str, inputs: Sequence[str] = ()) -> None:
+        super().__init__()
+        _check_combiner(combiner)
+        self.save_hyperparameters()
+        self.classes = tuple(classes)
+        self.member_names = tuple(inputs)
+        self.combiner = COMBINERS[combiner](len(inputs), len(self.classes))
+        self.members = nn.ModuleDict()
+
+    @classmethod
+    def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """The members."""
+        members = dict(config["members"])
+        if len(members) < 2:
+            raise UserError(f"model.members={list(members)} is not an ensemble; name two or more.")
+        return members
+
+    @classmethod
+    def needs_val(cls, config: Mapping[str, Any]) -> str | None:
+        """Some combiners learn."""
+        combiner = config["combiner"]
+        _check_combiner(combiner)
+        return f"combiner={combiner} learns from val rows; combiner=logit_mean does not" if combiner in NEED_VAL else None
+
+    def fit_tables(self, val: Mapping[str, pd.DataFrame], target: pd.Series) -> None:
+        """Learn from the members' predictions on val rows; `target` holds class names, indexed by sample id."""
+        if len(target):
+            ids = target.index.tolist()
+            classes = torch.tensor([self.classes.index(name) for name in target])
+            self.combiner.fit(self._stacked(val, ids), classes)
+
+    def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        """One table of predictions from the members' tables of the same rows."""
+        ids = members[self.member_names[0]]["sample_id"].tolist()
+        with torch.inference_mode():
+            return predictions(ids, self.combiner(self._stacked(members, ids)).numpy(), self.classes)
+
+    def _stacked(self, tables: Mapping[str, pd.DataFrame], sample_ids: Sequence[str]) -> Tensor:
+        """(M, N, K) by name: members, samples and classes must agree.
+
+        Raises:
+            ValueError: naming the member and what it lacks.
+        """
+        stacked = []
+        for member in self.member_names:
+            table = tables[member]
+            if (columns := set(table.columns) - {"sample_id"}) != set(probability_columns(self.classes)):
+                raise ValueError(f"member {member} predicts {sorted(columns)}, not the classes {list(self.classes)}")
+            if set(table["sample_id"]) != set(sample_ids) or table["sample_id"].duplicated().any():
+                raise ValueError(f"member {member} does not predict the same samples once each")
+            stacked.append(table.set_index("sample_id").loc[list(sample_ids), probability_columns(self.classes)].to_numpy())
+        return torch.from_numpy(np.stack(stacked))
+
+    def attach(self, members: Mapping[str, FoldModel]) -> None:
+        """Give the ensemble its fitted members, so that `forward` works."""
+        self.members = nn.ModuleDict({name: members[name] for name in self.member_names})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities, (B, 3, H, H) to (B, K)."""
+        out: Tensor = self.combiner(torch.stack([self.members[name](images).double() for name in self.member_names]))
+        return out
+
+    def configure_optimizers(self) -> None:
+        """Nothing is trained by gradient."""
+
+
+def _check_combiner(combiner: str) -> None:
+    if combiner not in COMBINERS:
+        raise not_allowed("model.combiner", combiner, COMBINERS)

@@ -1,0 +1,135 @@
+"""The fine-tuned ResNet: a pretrained trunk, a new linear classifier, cross-entropy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+
+from experiment.contracts import Batch, FoldModel
+from experiment.errors import UserError, not_allowed
+from lightning_modules.backbone import SkipBackbone
+from lightning_modules.weights import weights_digest
+
+SCHEDULES = ("one_cycle", "cosine", "constant")
+CLASS_WEIGHTS = ("balanced", "none")
+
+
+class ResNet(FoldModel):
+    """A ResNet fine-tuned end to end with AdamW. Predictions average the logits over the backbone's symmetries.
+
+    Args:
+        classes: class names.
+        backbone: arguments of `SkipBackbone`; the classifier reads the last layer, whatever the taps.
+        lr: peak learning rate of the trunk.
+        head_lr_factor: the classifier, which starts from nothing, learns this many times faster.
+        weight_decay: of AdamW, on weight matrices only (biases and batch norm are left alone).
+        schedule: ``one_cycle`` (Smith & Topin 2018), ``cosine`` or ``constant``, stepped by batch.
+        warmup: share of the steps in which one_cycle rises.
+        class_weights: ``balanced`` (inverse to the frequency in the fit part) or ``none``.
+        label_smoothing: of the cross-entropy, 0 to below 1.
+        dropout: before the classifier, 0 to below 1.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        backbone: Mapping[str, Any],
+        lr: float,
+        head_lr_factor: float,
+        weight_decay: float,
+        schedule: str,
+        warmup: float,
+        class_weights: str,
+        label_smoothing: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if schedule not in SCHEDULES:
+            raise not_allowed("model.schedule", schedule, SCHEDULES)
+        if class_weights not in CLASS_WEIGHTS:
+            raise not_allowed("model.class_weights", class_weights, CLASS_WEIGHTS)
+        for name, value, most in (("warmup", warmup, 1), ("label_smoothing", label_smoothing, 1), ("dropout", dropout, 1)):
+            if not 0 <= value < most:
+                raise UserError(f"model.{name}={value} is not allowed; take 0 or more, below {most}.")
+        if lr <= 0 or head_lr_factor <= 0 or weight_decay < 0:
+            raise UserError(f"model.lr={lr}, head_lr_factor={head_lr_factor}, weight_decay={weight_decay}: take positive numbers.")
+        self.save_hyperparameters()
+        # The checkpoint holds the weights; where they came from must not be needed to load it.
+        self.hparams["backbone"] = {**backbone, "weights": None}
+        self.classes = tuple(classes)
+        self.backbone = SkipBackbone(**backbone)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.backbone.channels, len(classes))
+        self.class_weight: Tensor
+        self.register_buffer("class_weight", torch.ones(len(classes)), persistent=False)
+        k = len(classes)
+        metrics = {"auroc": MulticlassAUROC(k), "balanced_accuracy": MulticlassAccuracy(k, average="macro")}
+        self.val_metrics = MetricCollection(metrics, prefix="val/")  # type: ignore[arg-type]
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        """The digest of the pretrained weights."""
+        return {"backbone.weights": weights_digest(config["backbone"]["name"], config["backbone"]["weights"])}
+
+    def setup(self, stage: str) -> None:
+        """Class weights from the fit part of the fold."""
+        if stage == "fit" and self.hparams["class_weights"] == "balanced":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
+            self.class_weight.copy_(len(target) / (len(self.classes) * target.bincount(minlength=len(self.classes))))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Class scores of one view: (B, 3, H, W) to (B, K)."""
+        out: Tensor = self.head(self.dropout(self.backbone(images)))
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities, (B, 3, H, H) to (B, K)."""
+        return self.backbone.averaged(lambda view: self.logits(view).float(), images).softmax(dim=1)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Weighted cross-entropy."""
+        loss = self._loss(self.logits(batch["image"]).float(), batch["target"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same loss, and metrics, on one view each: the average over symmetries is for predictions."""
+        logits = self.logits(batch["image"]).float()
+        self.val_metrics.update(logits.softmax(dim=1), batch["target"])
+        size = len(batch["target"])
+        self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size)
+        self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)  # type: ignore[arg-type]
+
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        smoothing: float = self.hparams["label_smoothing"]
+        return nn.functional.cross_entropy(logits, target, self.class_weight, label_smoothing=smoothing)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW in four groups (trunk and head, with and without decay), and the schedule."""
+        hp = self.hparams
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
+        rates = [hp["lr"] * (hp["head_lr_factor"] if is_head else 1) for is_head, _ in groups]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": parameters, "lr": rate, "weight_decay": hp["weight_decay"] if is_matrix else 0.0}
+                for ((_, is_matrix), parameters), rate in zip(groups.items(), rates, strict=True)
+            ],
+            fused=not self.trainer.gradient_clip_val,  # Lightning does not clip for a fused optimiser
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        if hp["schedule"] == "constant":
+            return optimizer
+        if hp["schedule"] == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        else:
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=hp["warmup"])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,123 @@
+"""The paper's improved model: multi-layer skip features of a ResNet, and an SVM on them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from experiment.contracts import Batch, FinishedFold, FoldModel, predictions
+from experiment.errors import UserError, not_allowed
+from lightning_modules.backbone import SkipBackbone
+from lightning_modules.svm import SVMSettings, fit_svm
+from lightning_modules.svm_head import SVMHead
+from lightning_modules.weights import weights_digest
+
+FEATURES_FROM = ("finetuned", "pretrained")
+
+
+class ResNetSVM(FoldModel):
+    """An SVM on multi-layer skip features (Zhang & Zhang 2023, doi 10.1186/s12882-023-03182-6).
+
+    It takes no gradient step: the callback `fit_svm` extracts the features and `fit_head` fits the SVM on fit and val rows.
+
+    Args:
+        classes: class names.
+        backbone: arguments of `SkipBackbone`.
+        features_from: ``finetuned`` reads the fold's own fine-tuned ResNet (the model's ``network``), ``pretrained`` the
+            backbone as its weights came.
+        svm: arguments of `SVMSettings`.
+        inputs: names of the models this one is built on, told by the engine.
+    """
+
+    built_on: ClassVar[tuple[str, ...]] = ("network",)
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        backbone: Mapping[str, Any],
+        features_from: str,
+        svm: Mapping[str, Any],
+        inputs: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        _check_source(features_from)
+        self.save_hyperparameters()
+        # The checkpoint holds the weights; where they came from must not be needed to load it.
+        self.hparams["backbone"] = {**backbone, "weights": None}
+        self.classes = tuple(classes)
+        self.settings = SVMSettings(**svm)
+        finetuned = features_from == "finetuned"
+        self.backbone = SkipBackbone(**{**backbone, "weights": None if finetuned else backbone["weights"]})
+        self.backbone.requires_grad_(False)
+        self.head = SVMHead(self.backbone.features, len(self.classes))
+
+    @classmethod
+    def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """The network whose features are read, unless they are the pretrained ones."""
+        _check_source(config["features_from"])
+        network = config["network"]
+        return {network["name"]: network} if config["features_from"] == "finetuned" else {}
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        """The digest of the pretrained weights, where they are read."""
+        if config["features_from"] == "finetuned":
+            return {}
+        return {"backbone.weights": weights_digest(config["backbone"]["name"], config["backbone"]["weights"])}
+
+    @classmethod
+    def needs_val(cls, config: Mapping[str, Any]) -> str | None:
+        """A fine-tuned network has memorised its fit rows: val rows are what is left to choose and calibrate on."""
+        if config["features_from"] == "finetuned":
+            return "features_from=finetuned chooses and calibrates its SVM on val rows; features_from=pretrained does not"
+        return None
+
+    def build_on(self, inputs: Mapping[str, FinishedFold]) -> None:
+        """Take the trunk of the fine-tuned network."""
+        for name, fold in inputs.items():
+            state = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+            trunk = {key.removeprefix("backbone."): v for key, v in state.items() if key.startswith("backbone.")}
+            try:
+                self.backbone.load_state_dict(trunk)
+            except RuntimeError as error:
+                raise UserError(f"the backbone of {name} is not that of resnet_svm; give both the same backbone.") from error
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Skip features, (B, 3, H, H) to (B, F)."""
+        return self.backbone.skip_features(images)
+
+    def fit_head(
+        self,
+        features: NDArray[np.float32],
+        target: NDArray[np.int64],
+        group: NDArray[np.object_],
+        val: NDArray[np.bool_],
+        sample_ids: Sequence[str],
+        seed: int,
+    ) -> Mapping[str, float]:
+        """Fit the SVM on all rows; see `lightning_modules.svm.fit_svm`. Val rows are kept as predicted by inner folds."""
+        scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
+        svm = fit_svm(features, target, group, scored, len(self.classes), self.settings, seed)
+        self.head.fill(svm)
+        ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]
+        self.held_out = predictions(ids[is_val].tolist(), svm.held_out[is_val], self.classes)
+        return svm.chosen
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities, (B, 3, H, H) to (B, K)."""
+        out: Tensor = self.head(self.extract(images))
+        return out
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing: there are no gradient steps, but Lightning insists on the method."""
+
+    def configure_optimizers(self) -> None:
+        """Nothing is trained by gradient."""
+
+
+def _check_source(features_from: str) -> None:
+    if features_from not in FEATURES_FROM:
+        raise not_allowed("model.features_from", features_from, FEATURES_FROM)

@@ -1,0 +1,59 @@
+"""A fitted SVM as a module: it is saved with the checkpoint, runs on the module's device, and is differentiable."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.svm import FittedSVM
+
+BUFFERS = ("center", "scale", "support", "dual", "intercept", "gamma", "slope", "offset")
+
+
+class SVMHead(nn.Module):
+    """Skip features to calibrated probabilities. Empty until `fill` or a checkpoint gives it a fitted SVM.
+
+    Decision values equal scikit-learn's. The arithmetic is float64 whatever the trainer's precision, because a kernel sum over
+    hundreds of support vectors cancels.
+
+    Args:
+        features: F.
+        classes: K.
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        machines = classes if classes > 2 else 1
+        shapes = {
+            "center": (features,), "scale": (features,), "support": (0, features), "dual": (machines, 0),
+            "intercept": (machines,), "gamma": (), "slope": (machines,), "offset": (machines,),
+        }  # fmt: skip
+        for name in BUFFERS:
+            self.register_buffer(name, torch.zeros(shapes[name], dtype=torch.float64))
+
+    def fill(self, svm: FittedSVM) -> None:
+        """Take the numbers of a fitted SVM."""
+        for name in BUFFERS:
+            setattr(self, name, torch.as_tensor(getattr(svm, name), dtype=torch.float64, device=self.gamma.device))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # The number of support vectors is known only from the checkpoint.
+        for name in ("support", "dual"):
+            if (saved := state_dict.get(prefix + name)) is not None:
+                setattr(self, name, torch.empty_like(saved, device=self.gamma.device))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def decision(self, features: Tensor) -> Tensor:
+        """Decision values of the machines: (B, F) to (B, M), float64."""
+        with torch.autocast(features.device.type, enabled=False):
+            x = (features.double() - self.center) / self.scale
+            products = x @ self.support.T
+            if self.gamma > 0:
+                squared = x.square().sum(1, keepdim=True) + self.support.square().sum(1) - 2 * products
+                products = torch.exp(-self.gamma * squared.clamp_min(0))
+            return products @ self.dual.T + self.intercept
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Class probabilities: (B, F) to (B, K), float64."""
+        p = torch.sigmoid(self.slope * self.decision(features) + self.offset)
+        return torch.cat([1 - p, p], dim=1) if p.shape[1] == 1 else p / p.sum(dim=1, keepdim=True)

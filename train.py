@@ -1,0 +1,52 @@
+"""Cross-validate a model: `python train.py model=ensemble data=folder data.root=DIR`. See conf/train.yaml."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from experiment.cli import one_line_errors
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+@one_line_errors
+@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """Check the settings, read and audit the images, split them, finish every fold of every model, show what came out.
+
+    Returns:
+        Balanced accuracy of the model over its out-of-fold rows.
+    """
+    # Heavy imports wait until the command is known to be a job, so that --help and wrong keys answer at once.
+    from experiment import terminal
+    from experiment.build import build, plain
+    from experiment.crossval import CrossValidation
+    from experiment.hardware import keep_freed_memory
+    from experiment.progress import Progress
+    from experiment.recipe import plan
+    from experiment.summary import print_results
+
+    terminal.quiet()
+    keep_freed_memory()
+    config = plain(cfg)
+
+    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
+
+    samples = data.load()
+    splits = scheme.split(samples, config["seed"])
+    terminal.err.print(terminal.describe(samples, scheme), highlight=False)
+
+    validation = CrossValidation(data, splits, scheme, config, tracker, Progress(terminal.err))
+    results = validation.run(recipe)
+
+    print_results(results, terminal.out)
+    if told := tracker.close():
+        terminal.err.print(told, highlight=False)
+    terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
+    return float(results[-1].scores["balanced_accuracy"]["value"])
+
+
+if __name__ == "__main__":
+    main()
