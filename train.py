@@ -11,7 +11,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 
 
 @one_line_errors
-@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
+@hydra.main(config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> float:
     """Check the settings, read and audit the images, split them, finish every fold of every model, show what came out.
 

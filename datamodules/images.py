@@ -66,13 +66,15 @@ def pixel_digest(pixels: Pixels) -> str:
 
 
 def to_square(pixels: Pixels, size: int) -> Pixels:
-    """Resize to (3 or 1, size, size), channels first, antialiased, same bit depth. The whole field is kept: a field that
-    is not square changes its aspect ratio rather than lose an edge on which a granule may lie.
+    """Resize to (3 or 1, size, size), channels first, antialiased, same bit depth.
+
+    The whole field is kept: a field that is not square changes its aspect ratio rather than lose an edge on which a granule
+    may lie.
     """
     channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     if channels.shape[1:] == (size, size):
-        return np.ascontiguousarray(channels)
+        return channels
     real = torch.from_numpy(channels.astype(np.float32))[None]
     resized = F.interpolate(real, (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
-    limit = np.iinfo(channels.dtype).max
-    return resized.round_().clamp_(0, limit).numpy().astype(channels.dtype)
+    rounded = resized.round_().clamp_(0, np.iinfo(channels.dtype).max).numpy()
+    return rounded.astype(np.uint8) if channels.dtype == np.uint8 else rounded.astype(np.uint16)

@@ -196,7 +196,7 @@ class _Rows(Dataset[dict[str, Any]]):
         }
 
 
-def _as_is(batch: dict[str, Any]) -> dict[str, Any]:
+def _as_is(batch: Any) -> Any:
     return batch
 
 

@@ -307,9 +307,7 @@ def _stain_precipitate(rng: np.random.Generator, scene: _Scene, density: float) 
         _paint(scene.grey[part], 0.9 * _inside(edge, scene.pixel), PRECIPITATE)
 
 
-def _expose(
-    rng: np.random.Generator, scene: _Scene, patient: Patient, difficulty: float
-) -> NDArray[np.uint8]:
+def _expose(rng: np.random.Generator, scene: _Scene, patient: Patient, difficulty: float) -> NDArray[np.uint8]:
     """Photograph the section: uneven beam, knife marks, blur, the patient's grey scale, shot noise."""
     axis = np.linspace(-1, 1, len(scene.grey))
     x, y = axis[None, :], axis[:, None]

@@ -48,7 +48,7 @@ def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
 
 def _tied(samples: SampleTable) -> SampleTable:
     """Groups that share an image become one, named after the first of them; without groups, the copies become one."""
-    graph = nx.Graph()
+    graph: nx.Graph[tuple[str, str]] = nx.Graph()
     graph.add_nodes_from(("group", group) for group in samples.group)
     graph.add_edges_from(
         (("group", group), ("digest", digest)) for group, digest in zip(samples.group, samples.rows["digest"], strict=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import execution_whitelist, get_class, instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from experiment.errors import UserError
 

@@ -43,10 +43,10 @@ def explained(error: Exception) -> str:
     """What Hydra or OmegaConf found wrong, in one line, with the keys that are allowed there."""
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    cause: Any = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not set; give it with {cause.full_key}=VALUE."
-    parent = getattr(cause, "parent_node", None)
+    parent: Any = getattr(cause, "parent_node", None)
     if getattr(cause, "key", None) is not None and hasattr(parent, "keys") and cause.key not in parent:
         allowed = sorted(str(key) for key in parent if key != "_target_")
         near = get_close_matches(str(cause.key), allowed, n=1)

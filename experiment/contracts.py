@@ -178,6 +178,9 @@ class LearnsFromTables(Protocol):
     def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         """One table of predictions from the members' tables of the same rows."""
 
+    def attach(self, members: Mapping[str, FoldModel]) -> None:
+        """Take the fitted members, so that `forward` works on images."""
+
 
 @runtime_checkable
 class FitsOnFeatures(Protocol):

@@ -110,9 +110,7 @@ class CrossValidation:
             marker["seconds"] = round(time.perf_counter() - started, 2)
         return FinishedFold(run.path / split.name)
 
-    def _fit(
-        self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path
-    ) -> None:
+    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> None:
         """Fit one model on one fold and write checkpoint and predictions into `folder`."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
         self.data.set_split(split)

@@ -31,7 +31,7 @@ class Splits:
     def __iter__(self) -> Iterator[Split]:
         for (repeat, fold), rows in self.table.groupby(["repeat", "fold"], sort=True):
             fit, val, test = (tuple(rows.loc[rows["part"] == part, "sample_id"]) for part in PARTS)
-            yield Split(repeat=int(repeat), fold=int(fold), fit=fit, val=val, test=test)
+            yield Split(repeat=int(str(repeat)), fold=int(str(fold)), fit=fit, val=val, test=test)
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ class FoldScheme:
                 training = np.flatnonzero(folds != fold)
                 val_seed = seed_for(seed, repeat, fold, "val")
                 part[training[_validation(samples.target[training], group[training], self.val, val_seed)]] = "val"
-                rows.append(
-                    pd.DataFrame({"repeat": repeat, "fold": fold, "sample_id": samples.sample_id, "part": part})
-                )
+                rows.append(pd.DataFrame({"repeat": repeat, "fold": fold, "sample_id": samples.sample_id, "part": part}))
         table = pd.concat(rows, ignore_index=True)
         check_splits(table, samples, grouped=self.grouped)
         return Splits(table)
@@ -126,9 +124,7 @@ def _shuffled(target: NDArray[np.int64], group: NDArray[np.object_], k: int, see
     )
 
 
-def _validation(
-    target: NDArray[np.int64], group: NDArray[np.object_], share: float, seed: int
-) -> NDArray[np.intp]:
+def _validation(target: NDArray[np.int64], group: NDArray[np.object_], share: float, seed: int) -> NDArray[np.intp]:
     """Row numbers of the validation part: of the candidate parts, the one nearest to `share` of every class."""
     if not share:
         return np.empty(0, dtype=np.intp)
@@ -168,4 +164,4 @@ def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> No
                 raise ValueError(f"splits: group {crossing.idxmax()!r} crosses parts of repeat {repeat}, fold {fold}")
     for repeat, rows in table[table["part"] == "test"].groupby("repeat"):
         if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != everyone:
-            raise ValueError(f"splits: repeat {repeat} does not test every sample once")
+            raise ValueError(f"splits: repeat {repeat!r} does not test every sample once")

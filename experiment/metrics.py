@@ -1,6 +1,7 @@
 """Metrics of out-of-fold tables, computed by scikit-learn. Undefined is NaN, never 0."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ from sklearn import metrics as sk
 from experiment.oof import probabilities
 
 METRICS: dict[str, str] = {
-    "balanced_accuracy": "Bal. acc.",
-    "accuracy": "Accuracy",
+    "balanced_accuracy": "BalAcc",
+    "accuracy": "Acc",
     "auroc": "AUROC",
     "auprc": "AUPRC",
-    "sensitivity": "Sens.",
-    "specificity": "Spec.",
+    "sensitivity": "Sens",
+    "specificity": "Spec",
     "f1": "F1",
     "mcc": "MCC",
     "brier": "Brier",
@@ -58,7 +59,7 @@ def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> d
     }
 
 
-def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dict[str, dict[str, object]]:
+def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dict[str, dict[str, Any]]:
     """Every metric of an out-of-fold table.
 
     Returns:
@@ -68,7 +69,7 @@ def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dic
     index = {name: number for number, name in enumerate(classes)}
 
     def scored(rows: pd.DataFrame) -> dict[str, float]:
-        return score(rows["target"].map(index).to_numpy(np.int64), probabilities(rows, classes), index[positive])
+        return score(rows["target"].map(index).to_numpy().astype(np.int64), probabilities(rows, classes), index[positive])
 
     repeats = pd.DataFrame([scored(rows) for _, rows in table.groupby("repeat")])
     folds = pd.DataFrame([scored(rows) for _, rows in table.groupby(["repeat", "fold"])])

@@ -16,9 +16,7 @@ def out_of_fold(folds: Sequence[tuple[Split, FinishedFold]], samples: SampleTabl
     Raises:
         ValueError: as `check_oof` does.
     """
-    tables = [
-        finished.predictions("test").assign(repeat=split.repeat, fold=split.fold) for split, finished in folds
-    ]
+    tables = [finished.predictions("test").assign(repeat=split.repeat, fold=split.fold) for split, finished in folds]
     names = dict(zip(samples.sample_id, np.array(samples.classes, dtype=object)[samples.target], strict=True))
     table = pd.concat(tables, ignore_index=True)
     table["target"] = table["sample_id"].map(names)
@@ -45,9 +43,7 @@ def check_oof(table: pd.DataFrame, splits: Sequence[Split], classes: Sequence[st
     p = probabilities(table, classes)
     wrong = ~np.isfinite(p).all(axis=1) | (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1) > 1e-5)
     if wrong.any():
-        raise ValueError(
-            f"out-of-fold table: not probabilities that sum to one: {some(table['sample_id'][wrong])}"
-        )
+        raise ValueError(f"out-of-fold table: not probabilities that sum to one: {some(table['sample_id'][wrong])}")
     if table["target"].isna().any() or not set(table["target"]) <= set(classes):
         raise ValueError(f"out-of-fold table: targets {sorted(set(map(str, table['target'])))} are not of {list(classes)}")
 

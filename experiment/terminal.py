@@ -1,6 +1,7 @@
 """What the terminal shows: results on stdout, progress and notes on stderr, and nothing that nobody can act on."""
 
 import logging
+import sys
 import warnings
 
 from rich.console import Console
@@ -8,24 +9,21 @@ from rich.console import Console
 from experiment.contracts import SampleTable
 from experiment.folds import FoldScheme
 
-out = Console()
-err = Console(stderr=True)
+# A file or a pipe has no width of its own; 80 would cut a table of many models.
+out = Console(width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
 
 # Each message and why it cannot help a user of this program.
 SILENCED = {
     r".*does not have many workers.*": "images come from memory; worker processes would only slow that down",
-    r".*`max_epochs=0`.*": "a model that is fitted by its callback takes no epoch on purpose",
     r".*The number of training batches .* is smaller than the logging interval.*": "curves are logged by epoch",
-    r".*Checkpoint directory .* exists and is not empty.*": "each fold has a new folder",
-    r".*in the `DataLoader` will speed up.*": "the same as the first",
-    r".*lr_scheduler.step\(\).*before.*optimizer.step\(\).*": "Lightning's gradient scaler skips first steps on purpose",
-    r".*No positive samples in targets.*": "torchmetrics on a small val part; undefined values are handled",
-    r".*No negative samples in targets.*": "the same",
-    r".*Starting from v1.9.0, `tensorboardX`.*": "there is a logger of our own",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "inside Lightning",
-    r".*`configure_optimizers` returned `None`.*": "a model that is fitted by its callback has no optimiser",
-    r".*`training_step` .*": "the same",
-}  # fmt: skip
+    r".*but have no `validation_step`.*": "a model that is fitted by its callback has no epochs to validate",
+    r".*`LightningModule.configure_optimizers` returned `None`.*": "the same: it has no optimiser",
+    r".*contains no parameters.*": "an ensemble's checkpoint holds its combiner alone, and a mean has no numbers",
+    r".*The given NumPy array is not writable.*": "pandas hands out read-only views; nothing writes to them",
+    r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",
+}
 
 
 def quiet() -> None:

@@ -129,9 +129,9 @@ class WandbTracker(NoTracker):
                 started.finish()
 
     def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
-        """``test/<metric>`` in the fold's W&B summary."""
+        """``test/<metric>``, as the last values of the fold's curves and so in its W&B summary."""
         if logger is not None:
-            logger.experiment.summary.update({f"test/{name}": value for name, value in scores.items()})
+            logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
 
     def summary(self, run: Path, config: Mapping[str, Any], scores: Scores) -> None:
         """``oof/<metric>`` with the mean and standard deviation over folds, in a W&B run of its own."""

@@ -45,7 +45,7 @@ def taps_of(name: str) -> tuple[Tap, ...]:
 
 
 class SkipBackbone(nn.Module):
-    """Images to the outputs of taps, to skip features, or to what a classifier reads.
+    """Images to the outputs of taps, and to skip features.
 
     Args:
         name: torchvision's name of the network.
@@ -56,19 +56,15 @@ class SkipBackbone(nn.Module):
         symmetries: skip features and predictions are averaged over this many symmetries of the square, 1, 4 or 8.
     """
 
-    def __init__(
-        self, name: str, weights: str | None, taps: Sequence[str], pooling: Sequence[str], symmetries: int
-    ) -> None:
+    def __init__(self, name: str, weights: str | None, taps: Sequence[str], pooling: Sequence[str], symmetries: int) -> None:
         super().__init__()
         known = {tap.name: tap for tap in taps_of(name)}
         for tap in taps:
             if tap not in known:
                 raise not_allowed("backbone.taps", tap, known)
-        for how in pooling:
-            if how not in POOLINGS:
-                raise not_allowed("backbone.pooling", how, POOLINGS)
-        if not taps or not pooling or len(set(taps)) < len(taps) or len(set(pooling)) < len(pooling):
-            raise UserError(f"backbone.taps={list(taps)}, backbone.pooling={list(pooling)}: name at least one, each once.")
+        if not taps or len(set(taps)) < len(taps):
+            raise UserError(f"backbone.taps={list(taps)} is not allowed; name at least one, each once.")
+        check_pooling("backbone.pooling", pooling)
         if symmetries not in (1, 4, COUNT):
             raise not_allowed("backbone.symmetries", symmetries, (1, 4, COUNT))
         self.taps = tuple(known[tap] for tap in taps)
@@ -105,10 +101,6 @@ class SkipBackbone(nn.Module):
         out: Tensor = self.net.maxpool(self.net.relu(self.net.bn1(self.net.conv1(x))))
         return out
 
-    def forward(self, images: Tensor) -> Tensor:
-        """What a classifier reads: the spatial mean of the last layer, (B, 3, H, W) to (B, C)."""
-        return self.maps(images)["layer4"].mean(dim=(2, 3))
-
     def skip_features(self, images: Tensor) -> Tensor:
         """Pooled taps joined along features, averaged over the symmetries: (B, 3, H, H) to (B, F), float32."""
         last = max(self.taps, key=lambda tap: tap.stride * (tap.name != "stem")).name
@@ -123,6 +115,15 @@ class SkipBackbone(nn.Module):
         """Mean of `function` over the symmetric views of square images."""
         # four symmetries: the quarter turns, which 0..3 are
         return torch.stack([function(transform(images, index)) for index in range(self.symmetries)]).mean(dim=0)
+
+
+def check_pooling(key: str, pooling: Sequence[str]) -> None:
+    """Refuse unknown, repeated or no poolings."""
+    for how in pooling:
+        if how not in POOLINGS:
+            raise not_allowed(key, how, POOLINGS)
+    if not pooling or len(set(pooling)) < len(pooling):
+        raise UserError(f"{key}={list(pooling)} is not allowed; name at least one of {', '.join(POOLINGS)}, each once.")
 
 
 def pool(maps: Tensor, how: str) -> Tensor:

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment.contracts import Batch, FoldModel
 from experiment.errors import UserError, not_allowed
-from lightning_modules.backbone import SkipBackbone
+from lightning_modules.backbone import SkipBackbone, check_pooling, pool
 from lightning_modules.weights import weights_digest
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
@@ -24,8 +24,10 @@ class ResNet(FoldModel):
     Args:
         classes: class names.
         backbone: arguments of `SkipBackbone`; the classifier reads the last layer, whatever the taps.
-        lr: peak learning rate of the trunk.
-        head_lr_factor: the classifier, which starts from nothing, learns this many times faster.
+        pooling: how the classifier reads the last layer over space, of `backbone.POOLINGS`.
+        lr: peak learning rate of the classifier and the last stage.
+        layer_decay: each earlier stage learns at this fraction of the next one's rate (discriminative fine-tuning, Howard &
+            Ruder 2018): early layers are general and need little change. 1 trains all alike.
         weight_decay: of AdamW, on weight matrices only (biases and batch norm are left alone).
         schedule: ``one_cycle`` (Smith & Topin 2018), ``cosine`` or ``constant``, stepped by batch.
         warmup: share of the steps in which one_cycle rises.
@@ -38,8 +40,9 @@ class ResNet(FoldModel):
         self,
         classes: Sequence[str],
         backbone: Mapping[str, Any],
+        pooling: Sequence[str],
         lr: float,
-        head_lr_factor: float,
+        layer_decay: float,
         weight_decay: float,
         schedule: str,
         warmup: float,
@@ -55,15 +58,20 @@ class ResNet(FoldModel):
         for name, value, most in (("warmup", warmup, 1), ("label_smoothing", label_smoothing, 1), ("dropout", dropout, 1)):
             if not 0 <= value < most:
                 raise UserError(f"model.{name}={value} is not allowed; take 0 or more, below {most}.")
-        if lr <= 0 or head_lr_factor <= 0 or weight_decay < 0:
-            raise UserError(f"model.lr={lr}, head_lr_factor={head_lr_factor}, weight_decay={weight_decay}: take positive numbers.")
+        if lr <= 0 or not 0 < layer_decay <= 1 or weight_decay < 0:
+            raise UserError(
+                f"model.lr={lr}, layer_decay={layer_decay}, weight_decay={weight_decay} is not allowed; take lr above 0, "
+                "layer_decay above 0 and up to 1, weight_decay of 0 or more."
+            )
         self.save_hyperparameters()
         # The checkpoint holds the weights; where they came from must not be needed to load it.
         self.hparams["backbone"] = {**backbone, "weights": None}
         self.classes = tuple(classes)
         self.backbone = SkipBackbone(**backbone)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.backbone.channels, len(classes))
+        check_pooling("model.pooling", pooling)
+        self.pooling = tuple(pooling)
+        self.head = nn.Linear(self.backbone.channels * len(pooling), len(classes))
         self.class_weight: Tensor
         self.register_buffer("class_weight", torch.ones(len(classes)), persistent=False)
         k = len(classes)
@@ -84,7 +92,8 @@ class ResNet(FoldModel):
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores of one view: (B, 3, H, W) to (B, K)."""
-        out: Tensor = self.head(self.dropout(self.backbone(images)))
+        last = self.backbone.maps(images)["layer4"]
+        out: Tensor = self.head(self.dropout(torch.cat([pool(last, how) for how in self.pooling], dim=1)))
         return out
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,20 +112,20 @@ class ResNet(FoldModel):
         self.val_metrics.update(logits.softmax(dim=1), batch["target"])
         size = len(batch["target"])
         self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size)
-        self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)  # type: ignore[arg-type]
+        self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
         smoothing: float = self.hparams["label_smoothing"]
         return nn.functional.cross_entropy(logits, target, self.class_weight, label_smoothing=smoothing)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW in four groups (trunk and head, with and without decay), and the schedule."""
+        """AdamW, a group for each stage with and without decay, and the schedule."""
         hp = self.hparams
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
-        rates = [hp["lr"] * (hp["head_lr_factor"] if is_head else 1) for is_head, _ in groups]
+                groups.setdefault((_stages_from_end(name), parameter.ndim > 1), []).append(parameter)
+        rates = [hp["lr"] * hp["layer_decay"] ** stages for stages, _ in groups]
         optimizer = torch.optim.AdamW(
             [
                 {"params": parameters, "lr": rate, "weight_decay": hp["weight_decay"] if is_matrix else 0.0}
@@ -133,3 +142,9 @@ class ResNet(FoldModel):
         else:
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=hp["warmup"])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _stages_from_end(parameter: str) -> int:
+    """0 for the classifier and the last stage, 4 for the stem."""
+    stages = [stage for stage in ("layer1", "layer2", "layer3", "layer4") if f".{stage}." in parameter]
+    return 0 if parameter.startswith("head.") else 4 - int(stages[0][-1]) if stages else 4

@@ -1,4 +1,4 @@
-"""Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays; scikit-learn does the fitting."""
+"""Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays; scikit-learn fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,8 +105,8 @@ def fit_svm(
     always trained on. A network that was fine-tuned on those has memorised them: what an SVM makes of their features says
     nothing about new images.
 
-    The criterion is the AUROC (macro, one against the rest) over all scored rows; the standardisation is fitted once on all rows,
-    without labels. The Gram matrix is computed once for each gamma.
+    The criterion is the AUROC (macro, one against the rest) over all scored rows. The standardisation is fitted once on all
+    rows, without labels. The Gram matrix is computed once for each gamma.
 
     Args:
         features: (N, F).

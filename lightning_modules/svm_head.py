@@ -21,6 +21,15 @@ class SVMHead(nn.Module):
         classes: K.
     """
 
+    center: Tensor
+    scale: Tensor
+    support: Tensor
+    dual: Tensor
+    intercept: Tensor
+    gamma: Tensor
+    slope: Tensor
+    offset: Tensor
+
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
         machines = classes if classes > 2 else 1

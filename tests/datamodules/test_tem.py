@@ -21,9 +21,7 @@ def _auroc(score: NDArray[np.float64], label: NDArray[np.bool_]) -> float:
 
 
 @lru_cache
-def _cohort(
-    patients: int, each: int, difficulty: float
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]:
+def _cohort(patients: int, each: int, difficulty: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]:
     """Return images of 64 pixels, their labels and their patients; every patient has both labels."""
     owner, turn = np.divmod(np.arange(patients * each), each)
     label = turn % 2 == 0
@@ -111,9 +109,7 @@ def test_difficulty_makes_granules_smaller_and_fainter() -> None:
         patient = draw_patient(np.random.default_rng(0), 0.0)
         area, depth = [], []
         for seed in range(15):
-            image, mask = render(
-                np.random.default_rng(seed), patient, present=True, size=96, difficulty=difficulty
-            )
+            image, mask = render(np.random.default_rng(seed), patient, present=True, size=96, difficulty=difficulty)
             area.append(mask.sum())
             depth.append(np.median(image) - image[mask].mean())
         return float(np.mean(area)), float(np.mean(depth))
@@ -140,9 +136,7 @@ def test_images_of_one_patient_are_alike() -> None:
 
 def test_patients_differ_more_as_difficulty_grows() -> None:
     def spread(difficulty: float) -> float:
-        return float(
-            np.std([draw_patient(np.random.default_rng(k), difficulty).brightness for k in range(50)])
-        )
+        return float(np.std([draw_patient(np.random.default_rng(k), difficulty).brightness for k in range(50)]))
 
     assert spread(1.0) == pytest.approx(2 * spread(0.0))
 

@@ -1,0 +1,49 @@
+"""Small things that many tests share: tiny images, a tiny backbone, one fold."""
+
+import os
+
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import pandas as pd
+import pytest
+import torch
+
+from datamodules.synthetic import SyntheticDataModule
+from experiment import terminal
+from experiment.folds import FoldScheme, Splits
+
+terminal.quiet()
+torch.set_num_threads(2)
+
+# Two taps of different width, so that a join along the wrong axis cannot pass.
+BACKBONE = {"name": "resnet18", "weights": None, "taps": ["layer1", "layer3"], "pooling": ["mean", "max"], "symmetries": 1}
+RESNET = {
+    "backbone": BACKBONE, "pooling": ["mean"], "lr": 1e-3, "layer_decay": 1.0, "weight_decay": 0.01, "schedule": "one_cycle",
+    "warmup": 0.3, "class_weights": "balanced", "label_smoothing": 0.0, "dropout": 0.0,
+}  # fmt: skip
+SVM = {"kernel": "rbf", "C": [0.1, 1, 10], "gamma": [0.1, 1], "inner_folds": 3, "class_weights": "balanced"}
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> SyntheticDataModule:
+    """60 images of 12 patients, 32 px; loaded."""
+    data = SyntheticDataModule(images=60, patients=12, difficulty=0.0, image_size=32, batch_size=8)
+    data.load()
+    return data
+
+
+@pytest.fixture(scope="session")
+def tiny_splits(tiny_data: SyntheticDataModule) -> Splits:
+    """Two grouped folds with val."""
+    return FoldScheme(k=2, val=0.3).split(tiny_data.samples, seed=0)
+
+
+@pytest.fixture
+def read_oof():
+    """Reads a run's out-of-fold table in a fixed order of rows."""
+
+    def read(run: object) -> pd.DataFrame:
+        table = pd.read_parquet(f"{run}/oof.parquet")
+        return table.sort_values(["repeat", "sample_id"], ignore_index=True)
+
+    return read
