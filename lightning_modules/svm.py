@@ -118,7 +118,7 @@ def fit_svm(
         seed: of the shuffle into inner folds.
 
     Raises:
-        UserError: a class stands in fewer than two groups of scored rows.
+        UserError: the scored rows cannot be held out, because a class stands in too few of their groups.
     """
     scaler = StandardScaler().fit(features)
     center, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
@@ -184,10 +184,16 @@ def _svc(c: float, settings: SVMSettings) -> SVC:
 def _inner_folds(
     target: NDArray[np.int64], group: NDArray[np.object_], scored: NDArray[np.bool_], k: int, seed: int
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Row numbers (train, test): the scored rows in k grouped folds, the others always in train."""
-    rows = np.flatnonzero(scored)
-    groups = {int(c): len(set(group[rows][target[rows] == c])) for c in np.unique(target)}
-    k = min(k, *groups.values())
+    """Row numbers (train, test): the scored rows in k grouped folds, the others always in train.
+
+    Scored rows of too few groups to split are held out together, if the others hold every class.
+    """
+    rows, others = np.flatnonzero(scored), np.flatnonzero(~scored)
+    classes = set(target)
+    fewest = min(len(set(group[rows][target[rows] == c])) for c in classes)
+    k = min(k, fewest)
+    if fewest == 1 and set(target[others]) == classes:
+        return [(others, rows)]
     if k < 2:
         raise UserError(
             "the SVM is chosen and calibrated by inner cross-validation, and a class stands in fewer than two groups of the "

@@ -115,7 +115,7 @@ def poisoned(data: SyntheticDataModule, sample_ids: tuple[str, ...]) -> Syntheti
 
 def test_no_test_row_reaches_fitting_selection_or_calibration(finished, tiny_data, tmp_path) -> None:
     """Test rows with wrong labels and noise for images leave every fitted number of the fold as it was, to the bit."""
-    model, root, result = finished
+    model, _root, result = finished
     config = configured(model, tmp_path, "folds.only=[0]")
     clean = validation(config, tiny_data)
     split = next(iter(clean.splits))

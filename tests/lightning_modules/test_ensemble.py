@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiment.combining import COMBINERS, NEED_VAL
+from experiment.contracts import FoldModel, predictions
+from experiment.errors import UserError
+from lightning_modules.ensemble import EnsembleEvaluator
+
+CLASSES = ["absent", "present"]
+
+
+def table(present: list[float], ids: list[str] | None = None, classes: list[str] = CLASSES) -> pd.DataFrame:
+    p = np.array(present)
+    return predictions(ids or [f"s{i}" for i in range(len(p))], np.stack([1 - p, p], axis=1), classes)
+
+
+def test_tables_are_joined_by_sample_and_by_class_name_never_by_position() -> None:
+    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    first = table([0.1, 0.5, 0.9])
+    second = table([0.3, 0.7, 0.5])[["p/present", "p/absent", "sample_id"]].iloc[[2, 0, 1]]
+    combined = ensemble.combine({"a": first, "b": second}).set_index("sample_id")
+    assert combined["p/present"].to_dict() == pytest.approx({"s0": 0.2, "s1": 0.6, "s2": 0.7})
+
+
+def test_members_with_other_samples_are_refused_by_name() -> None:
+    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    with pytest.raises(ValueError, match="member b does not predict the same samples"):
+        ensemble.combine({"a": table([0.1, 0.2]), "b": table([0.1, 0.2], ids=["s0", "s9"])})
+
+
+def test_members_with_other_classes_are_refused_by_name() -> None:
+    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    with pytest.raises(ValueError, match=r"member b predicts \['p/no', 'p/yes'\]"):
+        ensemble.combine({"a": table([0.1]), "b": table([0.1], classes=["no", "yes"])})
+
+
+class Constant(FoldModel):
+    def __init__(self, present: float) -> None:
+        super().__init__()
+        self.present = present
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[1 - self.present, self.present]]).expand(len(images), 2)
+
+
+@pytest.mark.parametrize("combiner", sorted(COMBINERS))
+def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str) -> None:
+    ensemble = EnsembleEvaluator(CLASSES, combiner, inputs=["a", "b"])
+    val = {"a": table([0.1, 0.8, 0.3, 0.9]), "b": table([0.4, 0.4, 0.6, 0.7])}
+    ensemble.fit_tables(val, pd.Series(["absent", "present", "absent", "present"], index=[f"s{i}" for i in range(4)]))
+    ensemble.attach({"a": Constant(0.8), "b": Constant(0.4)})
+    on_images = ensemble(torch.zeros(1, 3, 8, 8))[0, 1].item()
+    on_tables = ensemble.combine({"a": table([0.8]), "b": table([0.4])})["p/present"][0]
+    assert on_images == pytest.approx(on_tables, abs=1e-6)
+
+
+def test_learned_combiners_say_that_they_need_val() -> None:
+    for name in COMBINERS:
+        reason = EnsembleEvaluator.needs_val({"combiner": name})
+        assert (reason is not None) == (name in NEED_VAL)
+
+
+def test_one_member_is_no_ensemble() -> None:
+    with pytest.raises(UserError, match="two or more"):
+        EnsembleEvaluator.inputs({"members": {"a": {}}})
+
+
+def test_an_unknown_combiner_says_what_is_allowed() -> None:
+    with pytest.raises(UserError, match="mean, logit_mean, weighted, stacking, vote"):
+        EnsembleEvaluator(CLASSES, "best", inputs=["a", "b"])

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import BACKBONE, RESNET, SVM
+
+from experiment.contracts import FinishedFold
+from experiment.errors import UserError
+from lightning_modules.resnet import ResNet
+from lightning_modules.resnet_svm import ResNetSVM
+
+CLASSES = ["absent", "present"]
+
+
+def resnet_svm(**changes: object) -> ResNetSVM:
+    return ResNetSVM(**{"classes": CLASSES, "backbone": BACKBONE, "features_from": "finetuned", "svm": SVM, **changes})
+
+
+def stored(model: torch.nn.Module, folder: Path) -> FinishedFold:
+    torch.save({"state_dict": model.state_dict()}, folder / "model.ckpt")
+    return FinishedFold(folder)
+
+
+def test_the_trunk_is_that_of_the_fine_tuned_network(tmp_path: Path) -> None:
+    network = ResNet(classes=CLASSES, **RESNET)  # type: ignore[arg-type]
+    model = resnet_svm()
+    model.build_on({"resnet": stored(network, tmp_path)})
+    for name, value in network.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], value), name
+
+
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
+    network = ResNet(classes=CLASSES, **{**RESNET, "backbone": {**BACKBONE, "name": "resnet34"}})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="give both the same backbone"):
+        resnet_svm().build_on({"resnet": stored(network, tmp_path)})
+
+
+def test_only_fine_tuned_features_need_a_network_and_val_rows() -> None:
+    config = {"features_from": "finetuned", "network": {"name": "resnet"}, "backbone": BACKBONE}
+    assert ResNetSVM.inputs(config) == {"resnet": {"name": "resnet"}}
+    assert "val" in (ResNetSVM.needs_val(config) or "")
+    config["features_from"] = "pretrained"
+    assert ResNetSVM.inputs(config) == {}
+    assert ResNetSVM.needs_val(config) is None
+    assert ResNetSVM.files(config) == {"backbone.weights": "random"}
+
+
+@pytest.mark.parametrize(("features_from", "held_out"), [("finetuned", 20), ("pretrained", 20)])
+def test_held_out_predictions_are_of_the_val_rows(features_from: str, held_out: int) -> None:
+    model = resnet_svm(features_from=features_from)
+    rng = np.random.default_rng(0)
+    target = np.arange(80) % 2
+    features = (rng.normal(size=(80, model.backbone.features)) + target[:, None]).astype(np.float32)
+    val = np.arange(80) >= 60
+    ids = [f"s{i}" for i in range(80)]
+    model.fit_head(features, target, np.array([f"g{i // 2}" for i in range(80)], dtype=object), val, ids, seed=0)
+    assert model.held_out is not None
+    assert model.held_out["sample_id"].tolist() == ids[60:]
+    assert len(model.held_out) == held_out
+
+
+def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = {}
+
+    def spy(*args: object) -> None:
+        scored[features_from] = args[3].sum()  # type: ignore[attr-defined]
+        raise StopIteration
+
+    monkeypatch.setattr("lightning_modules.resnet_svm.fit_svm", spy)
+    val = np.arange(80) >= 60
+    for features_from in ("finetuned", "pretrained"):
+        with pytest.raises(StopIteration):
+            resnet_svm(features_from=features_from).fit_head(None, None, None, val, [], 0)  # type: ignore[arg-type]
+    assert scored == {"finetuned": 20, "pretrained": 80}
+
+
+def test_an_unknown_source_says_what_is_allowed() -> None:
+    with pytest.raises(UserError, match="finetuned, pretrained"):
+        resnet_svm(features_from="scratch")
