@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import BACKBONE, SVM
 from pytorch_lightning import LightningModule, Trainer
+from tiny import BACKBONE, SVM
 
 from callbacks.fit_svm import FitSVM
 from datamodules.synthetic import SyntheticDataModule

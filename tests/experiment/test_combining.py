@@ -177,7 +177,7 @@ def test_stacking_with_a_single_row_stays_near_the_logit_mean():
     p = members((0.6, 0.4), (0.5, 0.5))
     combiner = Stacking(2, 2)
     combiner.fit(p, torch.tensor([0]))
-    assert combiner(p)[0, 0] == pytest.approx(LogitMean()(p)[0, 0], abs=0.1)
+    assert combiner(p)[0, 0].item() == pytest.approx(LogitMean()(p)[0, 0].item(), abs=0.1)
 
 
 @pytest.mark.parametrize("name", sorted(NEED_VAL))

@@ -32,7 +32,7 @@ def parts_of(splits, samples):
     return splits.table.merge(samples.rows, on="sample_id")
 
 
-def tested_groups(split, samples):
+def groups_tested(split, samples):
     return set(samples.select(split.test)["group"])
 
 
@@ -100,7 +100,7 @@ def partitions(samples, splits):
     """For each repeat, the sets of groups tested together."""
     found = {}
     for split in splits:
-        found.setdefault(split.repeat, set()).add(frozenset(tested_groups(split, samples)))
+        found.setdefault(split.repeat, set()).add(frozenset(groups_tested(split, samples)))
     return [frozenset(folds) for folds in found.values()]
 
 
@@ -155,7 +155,7 @@ def test_val_zero_keeps_no_val_rows(make_samples):
 def test_ungrouped_folds_split_a_group(make_samples):
     samples = make_samples([(20, 10), (20, 10)])
     for split in FoldScheme(grouped=False).split(samples, 0):
-        assert tested_groups(split, samples) == {"g00", "g01"}
+        assert groups_tested(split, samples) == {"g00", "g01"}
         assert len(split.test) == 12  # 60 images in 5 folds
 
 
@@ -176,13 +176,13 @@ def test_too_few_images_are_counted_as_images_when_there_are_no_groups(make_samp
 
 
 def test_with_val_rows_each_class_needs_a_third_group(make_samples):
-    with pytest.raises(UserError, match="at least 3 groups.*absent in 2, present in 2"):
+    with pytest.raises(UserError, match=r"at least 3 groups.*absent in 2, present in 2"):
         FoldScheme(k=2).split(make_samples([(3, 3), (3, 3)]), 0)
 
 
 def test_without_val_rows_two_groups_a_class_do_for_two_folds(make_samples):
     samples = make_samples([(3, 3), (3, 3)])
-    tested = [tested_groups(split, samples) for split in FoldScheme(k=2, val=0).split(samples, 0)]
+    tested = [groups_tested(split, samples) for split in FoldScheme(k=2, val=0).split(samples, 0)]
     assert sorted(map(sorted, tested)) == [["g00"], ["g01"]]
 
 
@@ -282,7 +282,7 @@ def test_a_row_given_twice_is_refused(valid):
 
 def test_an_unknown_part_is_refused_by_name(valid):
     table, samples = valid
-    with pytest.raises(ValueError, match="unknown parts .*'train'"):
+    with pytest.raises(ValueError, match=r"unknown parts .*'train'"):
         check_splits(table.replace({"part": {"fit": "train"}}), samples, grouped=True)
 
 

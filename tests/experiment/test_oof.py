@@ -49,14 +49,14 @@ def test_a_row_of_another_fold_is_refused_naming_it(table):
 
 def test_a_sample_of_no_fold_is_refused_naming_it(table):
     stray = table.iloc[[0]].assign(sample_id="zebra")
-    with pytest.raises(ValueError, match="not test rows of their fold: .*'zebra'"):
+    with pytest.raises(ValueError, match=r"not test rows of their fold: .*'zebra'"):
         check_oof(pd.concat([table, stray]), SPLITS, CLASSES)
 
 
 @pytest.mark.parametrize("p", [(0.6, 0.6), (0.4, 0.5), (1.5, -0.5), (np.nan, 0.75), (np.nan, np.nan), (np.inf, 0.0)])
 def test_what_is_no_probability_is_refused_naming_the_sample(table, p):
     table.loc[1, ["p/absent", "p/present"]] = p
-    with pytest.raises(ValueError, match="not probabilities that sum to one: b$"):
+    with pytest.raises(ValueError, match=r"not probabilities that sum to one: b$"):
         check_oof(table, SPLITS, CLASSES)
 
 
@@ -85,8 +85,10 @@ def finish(tmp_path):
     def write(fold, test, val=()):
         folder = tmp_path / f"fold-{fold}"
         folder.mkdir()
-        parts = [predictions(list(rows), np.array(list(rows.values())), CLASSES) for rows in (dict(val), dict(test))]
-        pd.concat([parts[0].assign(part="val"), parts[1].assign(part="test")]).to_parquet(folder / "predictions.parquet")
+        rows = {**dict(val), **test}
+        parts = ["val"] * len(val) + ["test"] * len(test)
+        table = predictions(list(rows), np.array(list(rows.values())), CLASSES).assign(part=parts)
+        table.to_parquet(folder / "predictions.parquet", index=False)
         return FinishedFold(folder)
 
     return write

@@ -76,9 +76,13 @@ def test_a_fold_is_not_finished_while_it_is_written(run):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_a_failed_write_leaves_nothing_behind(run, error):
-    with pytest.raises(error), run.writing(SPLIT, {}) as folder:
-        (folder / "model.ckpt").write_text("half")
-        raise error
+    def fail():
+        with run.writing(SPLIT, {}) as folder:
+            (folder / "model.ckpt").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert run.fold(SPLIT) is None
     assert contents(run.path / "repeat-0") == []
 
@@ -143,8 +147,13 @@ def test_a_file_is_replaced_whole(run):
 def test_a_file_that_fails_halfway_keeps_its_old_content(run):
     run.path.mkdir()
     run.write("oof.parquet", "old")
-    with pytest.raises(RuntimeError), run.replacing("oof.parquet") as path:
-        path.write_text("new")
-        raise RuntimeError
+
+    def fail():
+        with run.replacing("oof.parquet") as path:
+            path.write_text("new")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
     assert (run.path / "oof.parquet").read_text() == "old"
     assert contents(run.path) == ["oof.parquet"]

@@ -103,9 +103,16 @@ def test_close_says_nothing_when_nothing_was_tracked(tmp_path):
 
 def test_a_failing_fold_ends_its_run_and_the_error_goes_on(tmp_path):
     tracker = WandbTracker("p", str(tmp_path), mode="offline")
-    with pytest.raises(RuntimeError, match="out of memory"), tracker.fold(tmp_path / "net-1", FOLDS[0], {}):
-        assert wandb.run is not None
-        raise RuntimeError("out of memory")
+    live = []
+
+    def fail():
+        with tracker.fold(tmp_path / "net-1", FOLDS[0], {}):
+            live.append(wandb.run)
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fail()
+    assert live != [None]
     assert wandb.run is None
 
 
@@ -158,6 +165,7 @@ def test_a_run_that_cannot_finish_does_not_stop_the_fold(tmp_path, started):
 
 
 def test_scores_that_cannot_be_told_do_not_stop_the_fold(tmp_path, started):
+    started.log.side_effect = wandb.errors.CommError("connection lost")
     started.summary.update.side_effect = wandb.errors.CommError("connection lost")
     tracker = WandbTracker("p", str(tmp_path), mode="online")
     with tracker.fold(tmp_path / "net-1", FOLDS[0], {}) as logger:

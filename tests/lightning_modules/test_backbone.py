@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import BACKBONE
+from tiny import BACKBONE
 from torchvision import models
 
 from experiment.errors import UserError

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import RESNET
+from tiny import RESNET
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.contracts import Split

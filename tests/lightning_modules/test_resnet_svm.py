@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import BACKBONE, RESNET, SVM
+from tiny import BACKBONE, RESNET, SVM
 
 from experiment.contracts import FinishedFold
 from experiment.errors import UserError

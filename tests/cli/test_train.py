@@ -1,0 +1,100 @@
+"""`train.py` as a person types it, on tiny images."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
+TINY = [
+    "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0",
+    "folds.k=2", "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "backbone.symmetries=1",
+]  # fmt: skip
+
+
+def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_WAIT_POLICY": "passive"}
+    return subprocess.run(
+        [sys.executable, TRAIN, *TINY, *overrides], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("job")
+    return folder, train(folder)
+
+
+def test_the_default_job_ends_with_a_table_of_three_models_and_its_run(first) -> None:
+    folder, done = first
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1].startswith("run: ")
+    run = Path(lines[-1].removeprefix("run: "))
+    assert run.parent == folder / "runs"
+    table = done.stdout
+    assert all(name in table for name in ("resnet ", "resnet_svm", "ensemble", "BalAcc", "AUROC", "Brier"))
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "identity.json", "metrics.json", "oof.parquet", "repeat-0", "splits.parquet",
+    }  # fmt: skip
+
+
+def test_the_table_says_what_the_files_say(first) -> None:
+    _, done = first
+    run = Path(done.stdout.splitlines()[-1].removeprefix("run: "))
+    scores = json.loads((run / "metrics.json").read_text())
+    oof = pd.read_parquet(run / "oof.parquet")
+    decided = oof[["p/absent", "p/present"]].idxmax(axis=1).str.removeprefix("p/")
+    assert scores["accuracy"]["value"] == pytest.approx((decided == oof["target"]).mean())
+    row = next(line for line in done.stdout.splitlines() if line.strip().startswith("ensemble"))
+    assert f"{scores['balanced_accuracy']['value']:.3f}" in row.split()
+
+
+def test_what_was_read_and_how_it_is_split_is_said(first) -> None:
+    _, done = first
+    assert "48 images: absent 24, present 24; positive class: present (data.positive); 12 groups" in done.stderr
+    assert "2 folds, by group" in done.stderr
+
+
+def test_wandb_gets_one_run_a_fold_and_one_summary_for_each_model(first) -> None:
+    folder, done = first
+    runs = sorted(path.name.split("-", 3)[-1] for path in (folder / "runs" / "wandb").glob("offline-run-*"))
+    assert len(runs) == 3 * (2 + 1)
+    assert sum(name.endswith("-summary") for name in runs) == 3
+    assert "wandb sync runs/wandb/offline-run-*" in done.stderr
+    assert not (folder / "wandb").exists()
+
+
+def test_again_it_trains_nothing_and_says_the_same(first) -> None:
+    folder, done = first
+    again = train(folder)
+    assert again.stdout == done.stdout
+    assert "fold-0:" not in again.stderr
+    assert len(list((folder / "runs" / "wandb").glob("offline-run-*"))) == 9
+
+
+def test_nothing_but_the_runs_is_left_behind(first) -> None:
+    folder, _ = first
+    assert [path.name for path in folder.iterdir()] == ["runs"]
+
+
+def test_a_smoke_run_of_one_batch_works(tmp_path: Path) -> None:
+    done = train(tmp_path, "++trainer.fast_dev_run=true", "logger=csv", "folds.only=[1]")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 folds" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_runs_every_combination_and_shares_the_network(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", "model=resnet_svm", "model.svm.C=0.1,10", "logger=csv", "folds.only=[0]")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "runs").iterdir()) == [
+        "resnet",
+        "resnet_svm",
+        "resnet_svm",
+    ]
+    assert done.stderr.count("resnet repeat-0/fold-0:") == 1
