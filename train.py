@@ -6,12 +6,14 @@ import hydra
 from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
+from experiment.config import plain
 
 CONF = Path(__file__).resolve().parent / "conf"
 
 
 @one_line_errors
 @hydra.main(config_path=str(CONF), config_name="train")
+@one_line_errors
 def main(cfg: DictConfig) -> float:
     """Check the settings, read and audit the images, split them, finish every fold of every model, show what came out.
 
@@ -19,8 +21,9 @@ def main(cfg: DictConfig) -> float:
         Balanced accuracy of the model over its out-of-fold rows.
     """
     # Heavy imports wait until the command is known to be a job, so that --help and wrong keys answer at once.
+    config = plain(cfg)
     from experiment import terminal
-    from experiment.build import build, plain
+    from experiment.build import build
     from experiment.crossval import CrossValidation
     from experiment.hardware import keep_freed_memory
     from experiment.progress import Progress
@@ -29,10 +32,9 @@ def main(cfg: DictConfig) -> float:
 
     terminal.quiet()
     keep_freed_memory()
-    config = plain(cfg)
 
     data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
-    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
+    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
 
     samples = data.load()
     splits = scheme.split(samples, config["seed"])

@@ -1,10 +1,11 @@
 """A folder of images with a labels file, or with one sub-folder a class."""
 
+import csv
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from datamodules.images import SUFFIXES, Pixels, read_image
 from datamodules.kfold import KFoldDataModule, Row
@@ -44,23 +45,33 @@ class FolderDataModule(KFoldDataModule):
         return read_image(self.root / sample_id)
 
     def _from_labels(self, file: Path) -> list[Row]:
+        rows = []
         try:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise UserError(f"{file} is not a CSV file: {str(error).splitlines()[0]}") from error
-        for column in ("image", "label"):
-            if column not in table:
-                raise UserError(f"{file} has no column {column!r}; its columns: {some(table.columns, 20)}.")
-        for column in ("image", "label", *(["group"] if "group" in table else [])):
-            table[column] = table[column].str.strip()
-            if (table[column] == "").any():
-                line = int((table[column] == "").to_numpy().argmax()) + 2  # line 1 is the header
-                raise UserError(f"{file} line {line} has an empty {column}.")
-        self._refuse_wrong_paths(file, table["image"].tolist())
-        groups = table["group"].tolist() if "group" in table else [None] * len(table)
-        # "./a.png" and "a.png" are the same sample
-        ids = [Path(image).as_posix() for image in table["image"]]
-        return [Row(*row) for row in zip(ids, table["label"], groups, strict=True)]
+            with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets put a byte-order mark in front
+                lines = csv.DictReader(text, skipinitialspace=True)
+                columns = [name.strip() for name in lines.fieldnames or () if name.strip()]
+                for column in ("image", "label"):
+                    if column not in columns:
+                        raise UserError(f"{file} has no column {column!r}; its columns: {some(columns, 20)}.")
+                used = [column for column in ("image", "label", "group") if column in columns]
+                for line in lines:
+                    if any(line.pop(None, None) or ()):
+                        raise UserError(f"{file} line {lines.line_num} has more fields than the header has columns.")
+                    values = {(key or "").strip(): value.strip() for key, value in line.items() if isinstance(value, str)}
+                    for column in used:
+                        if not values.get(column):
+                            raise UserError(f"{file} line {lines.line_num} has an empty {column}.")
+                    rows.append(Row(values["image"], values["label"], values.get("group") if "group" in used else None))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{file} is not a CSV file in UTF-8: {error}") from error
+        if not rows:
+            raise UserError(f"{file} names no images.")
+        self._refuse_wrong_paths(file, [row.sample_id for row in rows])
+        return [replace(row, sample_id=self._below_root(row.sample_id)) for row in rows]
+
+    def _below_root(self, image: str) -> str:
+        """One name for ``a.png``, ``./a.png`` and ``sub/../a.png``, which does not depend on where the root lies."""
+        return Path(os.path.relpath(os.path.abspath(self.root / image), os.path.abspath(self.root))).as_posix()
 
     def _refuse_wrong_paths(self, file: Path, images: Sequence[str]) -> None:
         root = self.root.resolve()

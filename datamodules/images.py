@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 import torch
@@ -19,39 +20,58 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 def read_image(path: Path) -> Pixels:
     """An image as (H, W) grey or (H, W, 3) colour, uint8 or uint16, as stored.
 
-    TIFF is read by tifffile, because Pillow and torchvision lose bits of 16-bit TIFF.
+    TIFF is read by tifffile and 16-bit colour PNG by imagecodecs, because Pillow and torchvision lose their depth.
 
     Raises:
-        ValueError: it is damaged, or not an 8- or 16-bit grey or colour image; the reason, without the path.
+        ValueError: it is damaged, or not one 8- or 16-bit grey or colour image; the reason, without the path.
     """
     try:
-        raw = tifffile.imread(path) if path.suffix.lower() in TIFF else _pillow(path)
+        raw = _tiff(path) if path.suffix.lower() in TIFF else _pillow(path)
     except Exception as error:  # decoders raise whatever they like on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), "the file")
         raise ValueError(reason) from error
     return _checked(raw)
 
 
+def _tiff(path: Path) -> NDArray[np.generic]:
+    with tifffile.TiffFile(path) as file:
+        pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]  # no previews
+        if len(pages) != 1:
+            raise ValueError(f"{len(pages)} pages; one image a file is needed")
+        page = pages[0]
+        raw = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            raw = np.moveaxis(raw, 0, -1)
+        kind = page.photometric
+        if kind == tifffile.PHOTOMETRIC.MINISWHITE:
+            return np.asarray(np.iinfo(raw.dtype).max - raw)
+        if kind == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+            return np.asarray((page.colormap.T >> 8).astype(np.uint8)[raw])  # stored as 16 bits, meant as 8
+        if kind in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
+            return np.asarray(raw)
+        raise ValueError(f"colour model {kind!r} is neither grey nor RGB")
+
+
 def _pillow(path: Path) -> NDArray[np.generic]:
+    if path.suffix.lower() == ".png":
+        content = path.read_bytes()
+        if content[24:25] == b"\x10":  # the header's bit depth: 16
+            return np.asarray(imagecodecs.png_decode(content))
     with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "1":
             upright = upright.convert("L")
-        elif upright.mode not in ("L", "RGB") and not upright.mode.startswith("I"):
+        elif upright.mode not in ("L", "RGB"):
             upright = upright.convert("RGB")  # palettes, CMYK, and transparency, which means nothing here
         return np.asarray(upright)
 
 
 def _checked(raw: NDArray[np.generic]) -> Pixels:
-    pixels = np.squeeze(raw)
-    if pixels.ndim == 3 and pixels.shape[0] in (3, 4) and pixels.shape[-1] not in (3, 4):
-        pixels = np.moveaxis(pixels, 0, -1)  # planar TIFF
-    if pixels.ndim == 3 and pixels.shape[-1] == 4:
-        pixels = pixels[..., :3]
+    pixels = raw[..., : 3 if raw.shape[-1] == 4 else 1] if raw.ndim == 3 and raw.shape[-1] in (2, 4) else raw
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3) or not pixels.size:
         raise ValueError(f"shape {raw.shape} is not one grey or colour image")
-    if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max:
-        pixels = pixels.astype(np.uint16)  # Pillow widens 16-bit PNG
     if pixels.dtype == np.uint8:
         return pixels.view(np.uint8)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:

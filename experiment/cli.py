@@ -5,33 +5,34 @@ import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from experiment.errors import UserError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def one_line_errors(main: Callable[[], Any]) -> Callable[[], Any]:
+
+def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
     """Print the user's mistakes as one line; let everything else, which is ours, show its traceback.
 
+    It goes around ``hydra.main``, for mistakes in the command, and inside it, for mistakes that the job finds: Hydra would
+    write a line of its own about those. A sweep's trials raise, so that the sweeper sees which failed.
     With ``HYDRA_FULL_ERROR=1`` every error shows its traceback.
     """
+    wants_tracebacks = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
     @functools.wraps(main)
-    def wrapped() -> Any:
-        if os.environ.get("HYDRA_FULL_ERROR"):
-            return main()
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if wants_tracebacks:
+            return main(*args, **kwargs)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us
         try:
-            return main()
-        except UserError as error:
-            message = str(error)
+            return main(*args, **kwargs)
         except Exception as error:
-            from hydra.errors import HydraException
-            from omegaconf.errors import OmegaConfBaseException
-
-            if not isinstance(error, HydraException | OmegaConfBaseException):
-                raise
             message = explained(error)
+            if message is None or (args and _in_sweep()):
+                raise
         except KeyboardInterrupt:
             message = "stopped; finished folds are kept, and the same command goes on with the others."
         sys.exit(f"error: {message}")
@@ -39,10 +40,22 @@ def one_line_errors(main: Callable[[], Any]) -> Callable[[], Any]:
     return wrapped
 
 
-def explained(error: Exception) -> str:
-    """What Hydra or OmegaConf found wrong, in one line, with the keys that are allowed there."""
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def explained(error: Exception) -> str | None:
+    """What the user, Hydra or OmegaConf says is wrong, in one line, with the keys that are allowed there; else None."""
+    from hydra.errors import HydraException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+    if isinstance(error, UserError):
+        return str(error)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
     cause: Any = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not set; give it with {cause.full_key}=VALUE."

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from experiment.contracts import PARTS, SampleTable, Split
 from experiment.errors import UserError
 from experiment.identity import digest
 from experiment.seeds import seed_for
 
-ATTEMPTS = 50  # a shuffle may by chance leave a rare class out of a fold; the next one rarely does
+ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
+DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself
 
 
 @dataclass(frozen=True)
@@ -78,71 +78,111 @@ class FoldScheme:
             UserError: a class stands in too few groups for that; the counts are given.
         """
         group = samples.group if self.grouped else samples.sample_id
-        self._refuse_infeasible(samples, group)
+        names, member = np.unique(group.astype(str), return_inverse=True)
+        counts = np.zeros((len(names), len(samples.classes)), dtype=np.int64)
+        np.add.at(counts, (member, samples.target), 1)
+        self._refuse_infeasible(samples, counts)
         rows = []
         for repeat in range(self.repeats):
-            folds = _shuffled(samples.target, group, self.k, seed_for(seed, repeat, 0, "folds"))
-            for fold in range(self.k):
-                part = np.where(folds == fold, "test", "fit").astype(object)
-                training = np.flatnonzero(folds != fold)
-                val_seed = seed_for(seed, repeat, fold, "val")
-                part[training[_validation(samples.target[training], group[training], self.val, val_seed)]] = "val"
-                rows.append(pd.DataFrame({"repeat": repeat, "fold": fold, "sample_id": samples.sample_id, "part": part}))
+            for fold, part in enumerate(self._parts(counts, samples.classes, seed, repeat)):
+                rows.append(
+                    pd.DataFrame({"repeat": repeat, "fold": fold, "sample_id": samples.sample_id, "part": part[member]})
+                )
         table = pd.concat(rows, ignore_index=True)
         check_splits(table, samples, grouped=self.grouped)
         return Splits(table)
 
-    def _refuse_infeasible(self, samples: SampleTable, group: NDArray[np.object_]) -> None:
+    def _parts(self, counts: NDArray[np.int64], classes: Sequence[str], seed: int, repeat: int) -> list[NDArray[np.object_]]:
+        """For each fold the part of each group, (G,). A partition into folds that leaves one without val is drawn anew."""
+        for attempt in range(ATTEMPTS):
+            spare = 2 if self.val else 1  # groups of each class for fit, and for val
+            folds = partition(counts, [1 / self.k] * self.k, spare, seed_for(seed, repeat, attempt, "folds"))
+            parts = []
+            for fold in range(self.k) if folds is not None else ():
+                part = np.where(folds == fold, "test", "fit").astype(object)
+                if self.val:
+                    training = np.flatnonzero(folds != fold)
+                    val = partition(counts[training], [1 - self.val, self.val], 1, seed_for(seed, repeat, fold, "val"))
+                    if val is None:
+                        break
+                    part[training[val == 1]] = "val"
+                parts.append(part)
+            if len(parts) == self.k:
+                return parts
+        raise UserError(
+            f"no way was found to give each of folds.k={self.k} folds a fit{', val' if self.val else ''} and test part with "
+            f"every class; there are: {_listed(counts, classes)} groups. Take a smaller folds.k, or folds.val=0 with a model "
+            "that needs none."
+        )
+
+    def _refuse_infeasible(self, samples: SampleTable, counts: NDArray[np.int64]) -> None:
         kind = "groups" if self.grouped and samples.grouped else "images"
-        counts = {name: len(set(group[samples.target == index])) for index, name in enumerate(samples.classes)}
-        needed = max(self.k, 3 if self.val else 2)  # one for each of fit, val and test
-        if min(counts.values()) < needed:
-            listed = ", ".join(f"{name} in {count}" for name, count in counts.items())
+        # In each fold a class must stand in test, fit and val; all k folds must test it.
+        needed = max(self.k, 3 if self.val else 2)
+        if (counts > 0).sum(axis=0).min() < needed:
             raise UserError(
                 f"folds.k={self.k} with folds.val={self.val} needs every class in at least {needed} {kind}, but there are: "
-                f"{listed}. Take a smaller folds.k"
+                f"{_listed(counts, samples.classes)}. Take a smaller folds.k"
                 + (" or, if leaking patients is acceptable, folds=stratified." if self.grouped else ".")
             )
 
 
-def _splitter(group: NDArray[np.object_], n_splits: int, seed: int) -> StratifiedGroupKFold | StratifiedKFold:
-    """Same invariants either way; with one image a group the plain splitter is exact and does not slow down with N."""
-    kind = StratifiedKFold if len(set(group)) == len(group) else StratifiedGroupKFold
-    return kind(n_splits, shuffle=True, random_state=seed)
+def _listed(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
+    return ", ".join(f"{name} in {n}" for name, n in zip(classes, (counts > 0).sum(axis=0), strict=True))
 
 
-def _shuffled(target: NDArray[np.int64], group: NDArray[np.object_], k: int, seed: int) -> NDArray[np.int64]:
-    """Fold number of each row, every class in every fold."""
-    for attempt in range(ATTEMPTS):
-        folds = np.empty(len(target), dtype=np.int64)
-        for fold, (_, test) in enumerate(_splitter(group, k, (seed + attempt) % 2**32).split(target, target, group)):
-            folds[test] = fold
-        if all(len(set(target[folds == fold])) == len(set(target)) for fold in range(k)):
-            return folds
-    raise UserError(
-        f"no shuffle of {len(set(group))} groups into folds.k={k} folds gave every fold every class; take a smaller folds.k."
-    )
+def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: int, seed: int) -> NDArray[np.int64] | None:
+    """Put whole groups into bins, each near its proportion of every class.
+
+    Groups are placed from large to small, each where the squared deviation from the proportions grows least (as in
+    scikit-learn's StratifiedGroupKFold). That alone would give few groups of unlike sizes the same bins whatever the seed, so
+    order and choice carry noise, several partitions are drawn, and one of the best balanced is taken. Noise grows from draw
+    to draw, until partitions are found that balance alone would never find.
+
+    Args:
+        counts: samples of each class in each group, (G, K).
+        proportions: of the bins, summing to one, (B,).
+        spare: groups of each class that must stay outside each bin.
+        seed: of the draws.
+
+    Returns:
+        The bin of each group, (G,), with every class in every bin; None if no such partition was found.
+    """
+    rng = np.random.default_rng(seed)
+    shares = counts / counts.sum(axis=0)
+    wanted = np.asarray(proportions)
+    feasible: list[tuple[float, NDArray[np.int64]]] = []
+    draws = max(3, min(DRAWS, 20_000 // len(counts)))
+    for draw in range(draws * 5):
+        if draw >= draws and feasible:
+            break
+        bins, loads = _placed(shares, wanted, rng, noise=0.5 * (1 + draw / draws))
+        groups = np.array([(counts[bins == b] > 0).sum(axis=0) for b in range(len(wanted))])
+        if (groups > 0).all() and (groups.sum(axis=0) - groups >= spare).all():
+            feasible.append((float(((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum()), bins))
+    if not feasible:
+        return None
+    best = sorted(feasible, key=lambda found: found[0])[: max(1, len(feasible) // 4)]
+    return best[rng.integers(len(best))][1]
 
 
-def _validation(target: NDArray[np.int64], group: NDArray[np.object_], share: float, seed: int) -> NDArray[np.intp]:
-    """Row numbers of the validation part: of the candidate parts, the one nearest to `share` of every class."""
-    if not share:
-        return np.empty(0, dtype=np.intp)
-    classes = np.unique(target)
-    fewest = min(len(set(group[target == c])) for c in classes)
-    best: tuple[float, NDArray[np.intp]] = (np.inf, np.empty(0, dtype=np.intp))
-    if fewest >= 2:
-        for _, part in _splitter(group, min(fewest, round(1 / share)), seed).split(target, target, group):
-            shares = np.array([(target[part] == c).sum() / (target == c).sum() for c in classes])
-            usable = bool((shares > 0).all() and (shares < 1).all())
-            distance = float(np.abs(shares - share).sum()) if usable else np.inf
-            best = min(best, (distance, part), key=lambda candidate: candidate[0])
-    if not np.isfinite(best[0]):
-        raise UserError(
-            f"folds.val={share}: {len(set(group))} training groups cannot give every class to both fit and val; "
-            "take a smaller folds.k, or folds.val=0 with a model that chooses nothing on val."
-        )
-    return best[1]
+def _placed(
+    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One noisy greedy placement: the bin of each group (G,) and the class shares of each bin (B, K)."""
+    size = shares.mean(axis=1)
+    order = np.argsort(-size * np.exp(noise * rng.normal(size=len(size))), kind="stable")
+    # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
+    weight = np.maximum(noise * np.minimum(1, size / wanted.min()), 1e-9)[:, None]
+    blur = np.exp(weight * rng.normal(size=(len(size), len(wanted))))
+    bins = np.empty(len(size), dtype=np.int64)
+    loads = np.zeros((len(wanted), shares.shape[1]))
+    for g in order:
+        cost = (2 * loads @ shares[g] + shares[g] @ shares[g]) / wanted
+        chosen = int(np.argmin(cost * blur[g]))
+        bins[g] = chosen
+        loads[chosen] += shares[g]
+    return bins, loads
 
 
 def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> None:

@@ -53,7 +53,13 @@ class Recipe:
         return built
 
 
-def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, title: str = "") -> Recipe:
+def plan(
+    model: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    has_val: bool,
+    title: str = "",
+    watchers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Recipe:
     """The recipe of a resolved model config. Nothing is read or trained, but wrong settings are found.
 
     Args:
@@ -61,6 +67,7 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
         trainer: the resolved ``trainer`` section; a model's own ``trainer`` keys go over it.
         has_val: whether folds keep val rows.
         title: how tables call the model; its name where empty.
+        watchers: callbacks of the job, which are no part of the recipe.
 
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
@@ -87,7 +94,7 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     }
     recipe = Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
     make_trainer(own_trainer, logger=False, enable_checkpointing=False)
-    make_callbacks(callbacks, has_val)
+    make_callbacks({**callbacks, **(watchers or {})}, has_val)
     with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
         recipe.model(("absent", "present"))
     return recipe

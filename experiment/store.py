@@ -69,9 +69,13 @@ class Run:
         try:
             yield beside
             (beside / MARKER).write_text(json.dumps(marker, indent=2))
-            if not (final / MARKER).exists():
-                shutil.rmtree(final, ignore_errors=True)  # a folder without its marker is not finished
+            if final.exists() and not (final / MARKER).exists():
+                final.rename(final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}")  # unfinished: out of the way
+            try:
                 beside.rename(final)
+            except OSError:
+                if not (final / MARKER).exists():
+                    raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 

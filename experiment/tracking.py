@@ -99,21 +99,20 @@ class WandbTracker(NoTracker):
         self.offline_runs: list[str] = []
 
     def _start(self, run: Path, job_type: str, name: str, config: Mapping[str, Any]) -> Any:
+        """A live W&B run, or None if there is no starting one."""
         import wandb  # takes a second to import: only when used
 
-        self.directory.mkdir(parents=True, exist_ok=True)
-        try:
+        started = None
+        with _only_warned("could not start"):
+            self.directory.mkdir(parents=True, exist_ok=True)
             started = wandb.init(
                 project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,  # type: ignore[arg-type]
                 id=f"{run.name}-{name}".replace("/", "-"), name=f"{run.name} {name}", group=run.name, job_type=job_type,
                 tags=self.tags, config=dict(config), resume="allow",
                 settings=wandb.Settings(silent=True, init_timeout=30),
             )  # fmt: skip
-        except Exception as error:  # a tracker must never stop the work, whatever went wrong on its way to the server
-            log.warning("W&B could not start (%s); this part goes untracked.", error)
-            return None
-        if self.mode == "offline":
-            self.offline_runs.append(str(Path(started.dir).parent))
+            if started.offline:
+                self.offline_runs.append(str(Path(started.dir).parent))
         return started
 
     @contextmanager
@@ -122,25 +121,32 @@ class WandbTracker(NoTracker):
         from pytorch_lightning.loggers import WandbLogger
 
         started = self._start(run, "fold", split, config)
+        failed = 1
         try:
             yield WandbLogger(experiment=started, log_model=False) if started is not None else None
+            failed = 0
         finally:
             if started is not None:
-                started.finish()
+                with _only_warned("could not finish a run"):
+                    started.finish(exit_code=failed)
 
     def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
         """``test/<metric>``, as the last values of the fold's curves and so in its W&B summary."""
         if logger is not None:
-            logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
+            with _only_warned("did not take a fold's scores"):
+                logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
 
     def summary(self, run: Path, config: Mapping[str, Any], scores: Scores) -> None:
         """``oof/<metric>`` with the mean and standard deviation over folds, in a W&B run of its own."""
         started = self._start(run, "summary", "summary", config)
-        if started is not None:
+        if started is None:
+            return
+        with _only_warned("did not take a run's scores"):
             for name, s in scores.items():
                 started.summary.update(
                     {f"oof/{name}": s["value"], f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}
                 )
+        with _only_warned("could not finish a run"):
             started.finish()
 
     def close(self) -> str | None:
@@ -150,6 +156,15 @@ class WandbTracker(NoTracker):
         folder = Path(self.offline_runs[0]).parent
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         return f"W&B: {len(self.offline_runs)} runs written offline; upload with: wandb sync {where}/offline-run-*"
+
+
+@contextmanager
+def _only_warned(what: str) -> Iterator[None]:
+    """A tracker must never stop the work, whatever went wrong on its way to the server."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("W&B %s (%s); the work goes on.", what, error)
 
 
 def _reachable_mode() -> str:

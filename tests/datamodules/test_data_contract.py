@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.kfold import KFoldDataModule
-from experiment.build import build, plain
+from experiment.build import build
+from experiment.config import plain
 from experiment.contracts import FoldData, Split
 from experiment.folds import FoldScheme
 

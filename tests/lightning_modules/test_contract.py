@@ -10,7 +10,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.build import plain
+from experiment.config import plain
 from experiment.contracts import Batch, probability_columns
 from experiment.crossval import CrossValidation, Result
 from experiment.folds import FoldScheme

@@ -1,0 +1,37 @@
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from experiment.crossval import Result
+from experiment.metrics import METRICS
+from experiment.store import Run
+from experiment.summary import print_results
+
+
+def result(title: str, value: float, done: int = 5) -> Result:
+    scores = {name: {"value": value, "folds": [], "mean": value, "sd": 0.0125} for name in METRICS}
+    return Result(title, Run(Path("run"), {}), done, 5, scores)
+
+
+def printed(*results: Result, width: int = 80) -> str:
+    text = StringIO()
+    print_results(results, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def test_each_model_has_its_row_of_all_metrics_with_deviations() -> None:
+    lines = [line.split() for line in printed(result("resnet", 0.875), result("ensemble", 0.9)).splitlines()]
+    assert ["resnet", *["0.875"] * len(METRICS)] in lines
+    assert ["ensemble", *["0.900"] * len(METRICS)] in lines
+    assert ["±0.013"] * len(METRICS) in lines or ["±0.012"] * len(METRICS) in lines
+
+
+def test_it_fits_an_eighty_column_terminal() -> None:
+    text = printed(result("resnet_svm", 0.5))
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_an_unfinished_run_says_how_far_it_is() -> None:
+    assert "2/5 folds" in printed(result("resnet", 0.5, done=2))
