@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -41,38 +42,30 @@ def fit(
     callbacks: Sequence[Callback],
     logger: Logger | None,
     folder: Path,
-) -> Trainer:
+) -> None:
     """Fit `model` on the data's current split and write ``model.ckpt`` (best epoch where one is kept) and ``history.csv``."""
-    for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-            callback.dirpath = str(folder / "epochs")
-    history = CSVLogger(save_dir=folder, name="", version="history")
-    own = {} if data.split.val else {"limit_val_batches": 0}
-    trainer = make_trainer(
-        {**config, **own},
-        callbacks=list(callbacks),
-        logger=[history, *([logger] if logger else [])],
-        default_root_dir=folder,
-        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
-    )
-    trainer.fit(model, datamodule=data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-    if best:
-        model.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
-        for epoch in Path(best).parent.iterdir():
-            epoch.unlink()
-        Path(best).parent.rmdir()
-    save(model, trainer, folder / "model.ckpt")
-    curves = folder / "history" / "metrics.csv"
-    if curves.exists():
-        curves.rename(folder / "history.csv")
-    for rest in (folder / "history").glob("*"):
-        rest.unlink()
-    if (folder / "history").exists():
-        (folder / "history").rmdir()
-    return trainer
+    with TemporaryDirectory(dir=folder) as scratch:
+        for callback in callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = scratch
+        history = CSVLogger(save_dir=scratch, name="", version="")
+        trainer = make_trainer(
+            {**config, **({} if data.split.val else {"limit_val_batches": 0})},
+            callbacks=list(callbacks),
+            logger=[history, *([logger] if logger else [])],
+            default_root_dir=folder,
+            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        )
+        trainer.fit(model, datamodule=data)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+        if best:
+            model.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+        save(model, trainer, folder / "model.ckpt")
+        curves = Path(scratch) / "metrics.csv"
+        if curves.exists():
+            curves.rename(folder / "history.csv")
 
 
 def save(model: FoldModel, trainer: Trainer, path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Every file in conf/ says what it is for and composes, and so does every command that the README shows."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from experiment.config import plain
+from experiment.recipe import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.name != "train.yaml")
+DATA = ["data.root=DIR"]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF)):
+        return compose("train", list(overrides))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_each_file_opens_with_what_it_is_for(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+    assert len(lines[0]) > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_each_option_composes(path: Path) -> None:
+    group, option = path.parent.name, path.stem
+    assert composed(f"{group}={option}") is not None
+
+
+def commands() -> list[str]:
+    texts = [(ROOT / "README.md").read_text(), *(path.read_text() for path in CONF.rglob("*.yaml"))]
+    found = [match.split("   ")[0].strip() for text in texts for match in re.findall(r"python train\.py(.*)", text)]
+    return sorted({re.split(r"`|  #", command)[0].strip() for command in found} - {""})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str) -> None:
+    if "--help" in command or command.startswith("-m "):
+        pytest.skip("not one job")
+    overrides = shlex.split(command)
+    wants_root = any("folder" in o or "paper" in o for o in overrides) and not any("data.root" in o for o in overrides)
+    # weights as in the default job: nothing may be downloaded to check a command; trainer=gpu needs a GPU only when it runs
+    extra = ["++backbone.weights=null", *(DATA if wants_root else [])]
+    config = plain(composed(*overrides, *extra))
+    if config["trainer"]["accelerator"] != "gpu":
+        plan(config["model"], config["trainer"], has_val=config["folds"]["val"] > 0)
+
+
+def test_both_members_of_the_default_ensemble_read_one_network() -> None:
+    model = plain(composed("model=ensemble", "model.network.lr=0.007"))["model"]
+    assert model["members"]["resnet"] == model["members"]["resnet_svm"]["network"] == model["network"]
+    assert model["network"]["lr"] == 0.007
+
+
+def test_own_images_start_from_imagenet_and_built_in_ones_download_nothing() -> None:
+    assert composed().backbone.weights is None
+    assert composed("data=folder", *DATA).backbone.weights == "IMAGENET1K_V1"
