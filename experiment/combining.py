@@ -23,8 +23,8 @@ def log_probabilities(p: Tensor) -> Tensor:
 class Combiner(nn.Module):
     """Probabilities (M, N, K) to (N, K)."""
 
-    def fit(self, p: Tensor, target: Tensor) -> None:
-        """Learn from probabilities (M, N, K) and class indices (N,). By default there is nothing to learn."""
+    def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Learn from probabilities (M, N, K), class indices (N,) and weights of the classes (K,); by default nothing."""
 
 
 class Mean(Combiner):
@@ -54,8 +54,8 @@ class Vote(Combiner):
 class Weighted(Combiner):
     """Logarithmic opinion pool with learned weights: softmax(sum over members of w_m log p_m).
 
-    The weights are not negative and minimise the log-loss plus a pull to equal weights, ``shrinkage`` rows strong:
-    with few val rows, or alike members, the result is the logit mean.
+    The weights are not negative and minimise the log-loss plus a pull to equal weights, ``shrinkage`` rows strong: with few
+    val rows the result is near the logit mean. Their sum is free, which makes the pool more or less sure of itself.
     """
 
     def __init__(self, members: int, classes: int, shrinkage: float = 20.0) -> None:
@@ -64,15 +64,15 @@ class Weighted(Combiner):
         self.weight: Tensor
         self.register_buffer("weight", torch.full((members,), 1.0 / members, dtype=torch.float64))
 
-    def fit(self, p: Tensor, target: Tensor) -> None:
-        """Learn the weights from probabilities (M, N, K) and class indices (N,)."""
+    def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Learn a weight for each member."""
         log_p = log_probabilities(p.double())
         equal = torch.full_like(self.weight, 1.0 / len(p))
 
-        def loss(weight: Tensor) -> Tensor:
-            pooled = torch.einsum("m,mnk->nk", weight, log_p)
-            pull = self.shrinkage * len(p) * (weight - equal).square().sum()
-            return nn.functional.cross_entropy(pooled, target, reduction="sum") + pull
+        def loss(members: Tensor) -> Tensor:
+            pooled = torch.einsum("m,mnk->nk", members, log_p)
+            pull = self.shrinkage * len(p) * (members - equal).square().sum()
+            return nn.functional.cross_entropy(pooled, target, weight.double(), reduction="sum") + pull
 
         self.weight.copy_(_minimised(loss, equal, lower=0.0))
 
@@ -95,14 +95,14 @@ class Stacking(Combiner):
         inputs = log_probabilities(p).permute(1, 0, 2).flatten(1)  # (N, M·K)
         return inputs @ coefficient[:-1] + coefficient[-1]
 
-    def fit(self, p: Tensor, target: Tensor) -> None:
-        """Learn coefficients (M·K + 1, K) from probabilities (M, N, K) and class indices (N,)."""
+    def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Learn coefficients (M·K + 1, K)."""
         start = self.coefficient.clone()
 
         def loss(coefficient: Tensor) -> Tensor:
             scores = self._scores(p.double(), coefficient)
             pull = self.shrinkage * (coefficient - start).square().sum()
-            return nn.functional.cross_entropy(scores, target, reduction="sum") + pull
+            return nn.functional.cross_entropy(scores, target, weight.double(), reduction="sum") + pull
 
         self.coefficient.copy_(_minimised(loss, start))
 

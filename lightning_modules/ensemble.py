@@ -21,15 +21,18 @@ class EnsembleEvaluator(FoldModel):
     Args:
         classes: class names.
         combiner: a name of `experiment.combining.COMBINERS`.
+        class_weights: what learned combiners learn for: ``balanced`` gives all classes the same say, ``none`` all rows.
         inputs: names of the members, told by the engine.
     """
 
     # ``network`` is only where the config keeps the ResNet that several members share
     built_on: ClassVar[tuple[str, ...]] = ("members", "network")
 
-    def __init__(self, classes: Sequence[str], combiner: str, inputs: Sequence[str] = ()) -> None:
+    def __init__(self, classes: Sequence[str], combiner: str, class_weights: str, inputs: Sequence[str] = ()) -> None:
         super().__init__()
         _check_combiner(combiner)
+        if class_weights not in ("balanced", "none"):
+            raise not_allowed("model.class_weights", class_weights, ("balanced", "none"))
         self.save_hyperparameters()
         self.classes = tuple(classes)
         self.member_names = tuple(inputs)
@@ -56,7 +59,10 @@ class EnsembleEvaluator(FoldModel):
         if len(target):
             ids = target.index.tolist()
             classes = torch.tensor([self.classes.index(name) for name in target])
-            self.combiner.fit(self._stacked(val, ids), classes)
+            weight = torch.ones(len(self.classes))
+            if self.hparams["class_weights"] == "balanced":
+                weight = len(target) / (len(self.classes) * classes.bincount(minlength=len(self.classes)).clamp_min(1))
+            self.combiner.fit(self._stacked(val, ids), classes, weight)
 
     def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         """One table of predictions from the members' tables of the same rows."""

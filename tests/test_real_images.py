@@ -1,6 +1,7 @@
 """The scores that the README quotes, on real images. Takes half an hour on two cores: pytest -m slow tests/test_real_images.py
 
-EM_GRANULES_DATA names a folder with ``emps910/`` and ``ebc-crack/`` (docs/real-images.md), EM_GRANULES_WEIGHTS a ResNet-18 state dict.
+EM_GRANULES_DATA names a folder with ``emps910/`` and ``ebc-crack/`` (docs/real-images.md says what they are),
+EM_GRANULES_WEIGHTS a ResNet-18 state dict.
 """
 
 import json

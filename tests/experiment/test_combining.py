@@ -68,7 +68,7 @@ def test_a_sure_member_cannot_outvote_four_others():
 def test_certain_members_give_finite_probabilities(name):
     p = torch.eye(3, dtype=torch.float64).repeat(2, 4, 1)
     combiner = COMBINERS[name](2, 3)
-    combiner.fit(p, torch.arange(3).repeat(4).flip(0))
+    combiner.fit(p, torch.arange(3).repeat(4).flip(0), torch.ones(p.shape[-1]))
     assert torch.isfinite(combiner(p)).all()
 
 
@@ -78,7 +78,7 @@ def test_certain_members_give_finite_probabilities(name):
 def test_rows_sum_to_one_for_any_number_of_members_and_classes(name, m, k, seed):
     p, target = drawn(m, 12, k, seed)
     combiner = COMBINERS[name](m, k)
-    combiner.fit(p, target)
+    combiner.fit(p, target, torch.ones(p.shape[-1]))
     got = combiner(p)
     assert got.shape == (12, k)
     np.testing.assert_allclose(got.sum(dim=1), 1, rtol=1e-9)
@@ -91,8 +91,8 @@ def test_rows_sum_to_one_for_any_number_of_members_and_classes(name, m, k, seed)
 def test_the_order_of_members_does_not_matter(name, order, k, seed):
     p, target = drawn(3, 20, k, seed)
     plain, permuted = COMBINERS[name](3, k), COMBINERS[name](3, k)
-    plain.fit(p, target)
-    permuted.fit(p[order], target)
+    plain.fit(p, target, torch.ones(p.shape[-1]))
+    permuted.fit(p[order], target, torch.ones(p.shape[-1]))
     np.testing.assert_allclose(permuted(p[order]), plain(p), atol=1e-3)
 
 
@@ -111,7 +111,7 @@ def test_weighted_gives_identical_members_equal_weights():
     target = targets(200, 3, seed=2)
     p = skilled(target, 3, skill=1.0, seed=3).repeat(3, 1, 1)
     combiner = Weighted(3, 3)
-    combiner.fit(p, target)
+    combiner.fit(p, target, torch.ones(p.shape[-1]))
     np.testing.assert_allclose(combiner.weight, combiner.weight.mean().expand(3), atol=1e-4)
     assert (combiner(p).argmax(dim=1) == p[0].argmax(dim=1)).all()
 
@@ -120,7 +120,7 @@ def test_weighted_stays_near_the_logit_mean_with_a_single_row():
     # The pull has curvature 2 · 20 · 2 = 80, the loss a slope of at most log 9 = 2.2: a weight moves by less than 0.03.
     p = members((0.9, 0.1), (0.1, 0.9))
     combiner = Weighted(2, 2)
-    combiner.fit(p, torch.tensor([0]))
+    combiner.fit(p, torch.tensor([0]), torch.ones(p.shape[-1]))
     assert (combiner.weight - 0.5).abs().max() < 0.03
     assert combiner.weight[0] > 0.5 > combiner.weight[1]
 
@@ -131,7 +131,7 @@ def test_weighted_gives_an_informative_member_more_than_a_noise_member(seed):
     target = targets(200, 3, seed)
     p = torch.stack([skilled(target, 3, 0.0, seed + 1), skilled(target, 3, 3.0, seed + 2)])
     combiner = Weighted(2, 3)
-    combiner.fit(p, target)
+    combiner.fit(p, target, torch.ones(p.shape[-1]))
     assert combiner.weight[1] > 2 * combiner.weight[0]
 
 
@@ -139,7 +139,7 @@ def test_weighted_gives_a_misleading_member_nothing_rather_than_less():
     target = targets(300, 2, seed=4)
     p = torch.stack([skilled(target, 2, 2.0, 5), skilled(target, 2, -3.0, 6)])
     combiner = Weighted(2, 2)
-    combiner.fit(p, target)
+    combiner.fit(p, target, torch.ones(p.shape[-1]))
     assert combiner.weight[1] == 0
     assert combiner.weight[0] > 0.5
 
@@ -156,7 +156,7 @@ def test_weighted_minimises_the_log_loss_plus_the_pull():
         return log_loss.sum() + 20 * (weight - 1) ** 2
 
     combiner = Weighted(1, 2)
-    combiner.fit(p[None], target)
+    combiner.fit(p[None], target, torch.ones(p.shape[-1]))
     assert combiner.weight.item() == pytest.approx(minimize_scalar(loss, bounds=(0, 10)).x, abs=1e-3)
 
 
@@ -167,7 +167,7 @@ def test_stacking_beats_a_bad_member_and_the_mean_that_trusts_it(k):
         return torch.stack([skilled(target, k, 2.0, seed + 1), skilled(target, k, -2.0, seed + 2)]), target
 
     combiner = Stacking(2, k)
-    combiner.fit(*rows(300, seed=10))
+    combiner.fit(*rows(300, seed=10), torch.ones(2))
     p, target = rows(300, seed=20)
     assert log_loss(combiner(p), target) < log_loss(p[1], target)
     assert log_loss(combiner(p), target) < 0.8 * log_loss(LogitMean()(p), target)
@@ -176,7 +176,7 @@ def test_stacking_beats_a_bad_member_and_the_mean_that_trusts_it(k):
 def test_stacking_with_a_single_row_stays_near_the_logit_mean():
     p = members((0.6, 0.4), (0.5, 0.5))
     combiner = Stacking(2, 2)
-    combiner.fit(p, torch.tensor([0]))
+    combiner.fit(p, torch.tensor([0]), torch.ones(p.shape[-1]))
     assert combiner(p)[0, 0].item() == pytest.approx(LogitMean()(p)[0, 0].item(), abs=0.1)
 
 
@@ -184,7 +184,7 @@ def test_stacking_with_a_single_row_stays_near_the_logit_mean():
 def test_what_was_learned_travels_in_the_state_dict(name):
     p, target = drawn(2, 30, 3, seed=11)
     fitted, fresh = COMBINERS[name](2, 3), COMBINERS[name](2, 3)
-    fitted.fit(p, target)
+    fitted.fit(p, target, torch.ones(p.shape[-1]))
     assert not torch.allclose(fitted(p), fresh(p))
     fresh.load_state_dict(copy.deepcopy(fitted.state_dict()))
     assert torch.equal(fitted(p), fresh(p))
@@ -194,5 +194,17 @@ def test_what_was_learned_travels_in_the_state_dict(name):
 def test_float32_members_give_float32(name):
     p, target = drawn(2, 10, 3, seed=12)
     combiner = COMBINERS[name](2, 3)
-    combiner.fit(p.float(), target)
+    combiner.fit(p.float(), target, torch.ones(p.shape[-1]))
     assert combiner(p.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["weighted", "stacking"])
+def test_class_weights_count_like_repeated_rows(name):
+    rng = np.random.default_rng(0)
+    positive = torch.from_numpy(rng.uniform(0.05, 0.95, size=(2, 30)))
+    p, target = torch.stack([1 - positive, positive], dim=-1), torch.from_numpy(rng.integers(0, 2, 30))
+    weighted, repeated = COMBINERS[name](2, 2), COMBINERS[name](2, 2)
+    weighted.fit(p, target, torch.tensor([1.0, 3.0]))
+    thrice = torch.cat([torch.arange(30), *[torch.nonzero(target).flatten()] * 2])
+    repeated.fit(p[:, thrice], target[thrice], torch.ones(2))
+    torch.testing.assert_close(weighted(p), repeated(p), rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ def table(present: list[float], ids: list[str] | None = None, classes: list[str]
 
 
 def test_tables_are_joined_by_sample_and_by_class_name_never_by_position() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
     first = table([0.1, 0.5, 0.9])
     second = table([0.3, 0.7, 0.5])[["p/present", "p/absent", "sample_id"]].iloc[[2, 0, 1]]
     combined = ensemble.combine({"a": first, "b": second}).set_index("sample_id")
@@ -25,13 +25,13 @@ def test_tables_are_joined_by_sample_and_by_class_name_never_by_position() -> No
 
 
 def test_members_with_other_samples_are_refused_by_name() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
     with pytest.raises(ValueError, match="member b does not predict the same samples"):
         ensemble.combine({"a": table([0.1, 0.2]), "b": table([0.1, 0.2], ids=["s0", "s9"])})
 
 
 def test_members_with_other_classes_are_refused_by_name() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
     with pytest.raises(ValueError, match=r"member b predicts \['p/no', 'p/yes'\]"):
         ensemble.combine({"a": table([0.1]), "b": table([0.1], classes=["no", "yes"])})
 
@@ -47,7 +47,7 @@ class Constant(FoldModel):
 
 @pytest.mark.parametrize("combiner", sorted(COMBINERS))
 def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str) -> None:
-    ensemble = EnsembleEvaluator(CLASSES, combiner, inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, combiner, "balanced", inputs=["a", "b"])
     val = {"a": table([0.1, 0.8, 0.3, 0.9]), "b": table([0.4, 0.4, 0.6, 0.7])}
     ensemble.fit_tables(val, pd.Series(["absent", "present", "absent", "present"], index=[f"s{i}" for i in range(4)]))
     ensemble.attach({"a": Constant(0.8), "b": Constant(0.4)})
@@ -69,4 +69,4 @@ def test_one_member_is_no_ensemble() -> None:
 
 def test_an_unknown_combiner_says_what_is_allowed() -> None:
     with pytest.raises(UserError, match="mean, logit_mean, weighted, stacking, vote"):
-        EnsembleEvaluator(CLASSES, "best", inputs=["a", "b"])
+        EnsembleEvaluator(CLASSES, "best", "balanced", inputs=["a", "b"])
