@@ -167,7 +167,7 @@ def test_stacking_beats_a_bad_member_and_the_mean_that_trusts_it(k):
         return torch.stack([skilled(target, k, 2.0, seed + 1), skilled(target, k, -2.0, seed + 2)]), target
 
     combiner = Stacking(2, k)
-    combiner.fit(*rows(300, seed=10), torch.ones(2))
+    combiner.fit(*rows(300, seed=10), torch.ones(k))
     p, target = rows(300, seed=20)
     assert log_loss(combiner(p), target) < log_loss(p[1], target)
     assert log_loss(combiner(p), target) < 0.8 * log_loss(LogitMean()(p), target)
