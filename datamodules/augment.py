@@ -17,7 +17,7 @@ class Augment(nn.Module):
         brightness: each image is shifted by a value drawn from ± brightness (1 is the full range).
     """
 
-    def __init__(self, flips: bool = True, quarter_turns: bool = True, contrast: float = 0.2, brightness: float = 0.1) -> None:
+    def __init__(self, flips: bool = True, quarter_turns: bool = True, contrast: float = 0.4, brightness: float = 0.2) -> None:
         super().__init__()
         for name, value in (("contrast", contrast), ("brightness", brightness)):
             if not 0 <= value < 1:

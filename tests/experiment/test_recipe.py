@@ -15,8 +15,8 @@ ON_FEATURES = {
     "features_from": "finetuned", "network": NETWORK, "callbacks": {}, "trainer": {"max_epochs": 0},
 }  # fmt: skip
 ENSEMBLE = {
-    "_target_": "lightning_modules.ensemble.EnsembleEvaluator", "name": "ensemble", "combiner": "mean", "class_weights": "none",
-    "network": NETWORK, "members": {"resnet": NETWORK, "on_features": ON_FEATURES},
+    "_target_": "lightning_modules.ensemble.EnsembleEvaluator", "name": "ensemble", "combiner": "mean",
+    "class_weights": "none", "network": NETWORK, "members": {"resnet": NETWORK, "on_features": ON_FEATURES},
 }  # fmt: skip
 
 
