@@ -25,8 +25,6 @@ def build(config: Mapping[str, Any], **further: Any) -> Any:
         with execution_whitelist(TRUSTED):
             check_types(config, class_of(config))
             return instantiate(config, **further, _convert_="all")
-    except UserError:
-        raise
     except (InstantiationException, TypeError, ValueError, MisconfigurationException) as error:
         reason = error.__cause__ or error
         raise UserError(f"{config.get('_target_')}: {' '.join(str(reason).split())}") from error

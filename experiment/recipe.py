@@ -87,8 +87,10 @@ def plan(
     record = {
         "model": decisive("model", module),
         "files": kind.files(model),
-        # A model that takes no gradient step has no use for the trainer's other settings.
-        "trainer": decisive("trainer", own_trainer) if own_trainer.get("max_epochs") else {},
+        # A model that takes no gradient step has no use for the trainer's settings, but its features have a precision.
+        "trainer": decisive(
+            "trainer", own_trainer if own_trainer.get("max_epochs") else {"precision": own_trainer["precision"]}
+        ),
         "callbacks": callbacks,
         "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
     }

@@ -56,6 +56,7 @@ def test_epochs_change_a_network_but_not_an_svm_on_pretrained_features() -> None
     assert identity(NETWORK, max_epochs=4) != identity(NETWORK)
     assert identity(ON_FEATURES, max_epochs=4) != identity(ON_FEATURES)
     assert identity(pretrained, max_epochs=4) == identity(pretrained)
+    assert identity(pretrained, precision="bf16-mixed") != identity(pretrained)
     assert identity({**pretrained, "network": {**NETWORK, "lr": 1e-4}}) == identity(pretrained)
 
 
