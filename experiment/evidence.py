@@ -80,7 +80,7 @@ class Cohort:
     @property
     def is_positive(self) -> NDArray[np.bool_]:
         """(N,)."""
-        return self.target == self.positive
+        return np.asarray(self.target == self.positive)
 
     def of_positive(self, title: str) -> Floats:
         """Probability of the positive class, averaged over repeats, (N,)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ def reliability(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS) -> Rel
 
 
 def brier_decomposition(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS) -> dict[str, float]:
-    """Brier score = reliability - resolution + uncertainty + rest (Murphy 1973; the rest, within bins, Stephenson et al. 2008).
+    """Brier score = reliability - resolution + uncertainty + rest (Murphy 1973; rest within bins: Stephenson et al. 2008).
 
     Low reliability means calibrated, high resolution means informative; uncertainty belongs to the cohort.
     """
@@ -72,8 +72,5 @@ def slope_and_intercept(is_class: NDArray[np.bool_], p: Floats) -> tuple[float, 
         return float(np.sum(np.logaddexp(0, z) - is_class * z)), np.array([residual.sum(), residual @ x])
 
     free = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-10})
-    held = minimize(
-        lambda a: (lambda value, gradient: (value, gradient[:1]))(*loss(np.array([a[0], 1.0]))),
-        np.zeros(1), jac=True, method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-10},
-    )  # fmt: skip
-    return float(free.x[1]), float(held.x[0])
+    intercept = brentq(lambda a: float(np.sum(expit(a + x) - is_class)), -50, 50)
+    return float(free.x[1]), float(intercept)
