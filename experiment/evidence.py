@@ -56,12 +56,16 @@ class Cohort:
         """From out-of-fold tables of the same samples.
 
         Raises:
-            UserError: the tables are not of the same samples; some are named.
+            UserError: the tables, or repeats of one, are not of the same samples; some are named.
         """
-        kept = set(next(iter(tables.values()))["sample_id"])
+        first = next(iter(tables))
+        kept = set(tables[first]["sample_id"])
         for title, table in tables.items():
-            if odd := kept ^ set(table["sample_id"]):
-                raise UserError(f"{title} does not predict the same images as {next(iter(tables))}: {some(sorted(odd))}.")
+            for repeat, predicted in table.groupby("repeat"):
+                if odd := kept ^ set(predicted["sample_id"]):
+                    raise UserError(
+                        f"{title} (repeat {repeat}) does not predict the same images as {first}: {some(sorted(odd))}."
+                    )
         rows = samples.rows.loc[samples.rows["sample_id"].isin(kept)]
         ids = rows["sample_id"].to_numpy(dtype=object)
         target, group = rows["target"].to_numpy(dtype=np.int64), rows["group"].to_numpy(dtype=object)
