@@ -15,7 +15,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 @hydra.main(config_path=str(CONF), config_name="train")
 @one_line_errors
 def main(cfg: DictConfig) -> float:
-    """Check the settings, read and audit the images, split them, finish every fold of every model, show what came out.
+    """Check the settings, read and audit the images, split them, finish every fold of every model, report what came out.
 
     Returns:
         Balanced accuracy of the model over its out-of-fold rows.
@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> float:
     from experiment.crossval import CrossValidation
     from experiment.hardware import keep_freed_memory
     from experiment.progress import Progress
+    from experiment.publishing import publish
     from experiment.recipe import plan
     from experiment.summary import print_results
 
@@ -44,6 +45,8 @@ def main(cfg: DictConfig) -> float:
     results = validation.run(recipe)
 
     print_results(results, terminal.out)
+    if page := publish(results, data, tracker):
+        terminal.err.print(f"report: {page}", soft_wrap=True, highlight=False)
     if told := tracker.close():
         terminal.err.print(told, highlight=False)
     terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)

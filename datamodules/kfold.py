@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -80,6 +81,11 @@ class KFoldDataModule(FoldData):
     def read(self, sample_id: str) -> Pixels:
         """One image, (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError with the reason if it cannot be read."""
         raise NotImplementedError(f"{type(self).__name__} must read its images")
+
+    def picture(self, sample_id: str) -> NDArray[np.uint8]:
+        """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
+        pixels = self.read(sample_id)
+        return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
 
     def load(self) -> SampleTable:
         """Read and audit all samples; `samples` holds them from then on."""

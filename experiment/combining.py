@@ -15,6 +15,9 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, so that one sure member cannot outvote all others
 
 
+GRID = 201  # quantiles by which a rank is read off
+
+
 def log_probabilities(p: Tensor) -> Tensor:
     """Bounded log-probabilities, any shape."""
     return p.clamp(EPSILON, 1).log()
@@ -111,6 +114,63 @@ class Stacking(Combiner):
         return self._scores(p, self.coefficient.to(p.dtype)).softmax(dim=-1)
 
 
+class Greedy(Combiner):
+    """Mean of members drawn with replacement, each draw the one that lowers the log-loss most (Caruana et al. 2004)."""
+
+    def __init__(self, members: int, classes: int, rounds: int = 50) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.weight: Tensor
+        self.register_buffer("weight", torch.full((members,), 1.0 / members, dtype=torch.float64))
+
+    def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Learn how often each member is drawn."""
+        of_truth = p.double()[:, torch.arange(len(target)), target]  # (M, N)
+        drawn, total = torch.zeros_like(self.weight), torch.zeros(len(target), dtype=torch.float64)
+        for number in range(1, self.rounds + 1):
+            losses = -(((total + of_truth) / number).clamp_min(EPSILON).log() * weight.double()[target]).sum(dim=1)
+            chosen = int(losses.argmin())
+            drawn[chosen] += 1
+            total = total + of_truth[chosen]
+        self.weight.copy_(drawn / self.rounds)
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        return torch.einsum("m,mnk->nk", self.weight.to(p.dtype), p)
+
+
+class Rank(Combiner):
+    """Mean of the members' ranks among the rows learned on, so that only order counts and no member's scale.
+
+    A rank is the share of those rows, classes weighted, with a lower probability; it is read off `GRID` quantiles.
+    """
+
+    def __init__(self, members: int, classes: int) -> None:
+        super().__init__()
+        self.quantile: Tensor
+        grid = torch.linspace(0, 1, GRID, dtype=torch.float64)
+        self.register_buffer("quantile", grid.repeat(members, classes, 1))
+
+    def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
+        """Learn the quantiles of each member's probabilities of each class, (M, K, GRID)."""
+        row_weight = weight.double()[target].numpy()
+        for member in range(p.shape[0]):
+            for k in range(p.shape[2]):
+                values = p[member, :, k].double().numpy()
+                order = np.argsort(values, kind="stable")
+                below = np.cumsum(row_weight[order]) - row_weight[order] / 2
+                at = np.interp(np.linspace(0, 1, GRID), below / row_weight.sum(), values[order])
+                self.quantile[member, k] = torch.from_numpy(at)
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        values = p.permute(0, 2, 1).double().contiguous()  # (M, K, N)
+        low = torch.searchsorted(self.quantile, values, right=False).double()
+        high = torch.searchsorted(self.quantile, values, right=True).double()
+        rank = ((low + high) / 2 - 0.5).clamp(0.5, GRID - 1.5).div(GRID - 1).mean(dim=0).T
+        return (rank / rank.sum(dim=1, keepdim=True)).to(p.dtype)
+
+
 def _minimised(loss: Callable[[Tensor], Tensor], start: Tensor, lower: float | None = None) -> Tensor:
     """The minimiser of a smooth convex loss, by L-BFGS-B."""
 
@@ -131,9 +191,11 @@ COMBINERS: dict[str, Callable[[int, int], Combiner]] = {
     "logit_mean": lambda members, classes: LogitMean(),
     "weighted": Weighted,
     "stacking": Stacking,
+    "greedy": Greedy,
+    "rank": Rank,
     "vote": lambda members, classes: Vote(),
 }
 """Combiners by the name that `model.combiner` takes; each is built from the numbers of members and of classes."""
 
-NEED_VAL = frozenset({"weighted", "stacking"})
+NEED_VAL = frozenset({"weighted", "stacking", "greedy", "rank"})
 """Combiners that learn, and so need val rows."""

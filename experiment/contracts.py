@@ -132,6 +132,10 @@ class FoldData(LightningDataModule):
         """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
         raise NotImplementedError
 
+    def picture(self, sample_id: str) -> NDArray[np.uint8]:
+        """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
+        raise NotImplementedError
+
 
 class FoldModel(LightningModule):
     """A LightningModule that the engine can cross-validate.

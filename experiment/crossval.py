@@ -13,6 +13,9 @@ import yaml
 from pytorch_lightning import seed_everything
 
 from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
+from experiment.environment import environment
+from experiment.evidence import Cohort, intervals
+from experiment.finished import SAMPLES, write_samples
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
 from experiment.metrics import summarise
@@ -103,6 +106,7 @@ class CrossValidation:
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
             "inputs": {name: str(fold.path.relative_to(self.root)) for name, fold in inputs.items()},
+            "versions": environment(),
         }
         started = time.perf_counter()
         with run.writing(split, marker) as folder, self.progress.fold(recipe.title, split):
@@ -146,16 +150,23 @@ class CrossValidation:
         everything = list(self.splits)
         folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
         samples = self.data.samples
+        merged = run.path / "metrics.json"
+        if len(folds) == len(everything) and merged.exists():
+            return Result(recipe.title, run, len(folds), len(everything), json.loads(merged.read_text()))
         oof = out_of_fold(folds, samples)
+        cohort = Cohort.of({recipe.title: oof}, samples)
         scores = summarise(oof, samples.classes, samples.positive)
+        for name, interval in intervals(cohort.bootstrap(recipe.title)).items():
+            scores[name] |= {"low": interval["low"], "high": interval["high"]}
         result = Result(recipe.title, run, len(folds), len(everything), scores)
-        if result.complete and not (run.path / "metrics.json").exists():
+        if result.complete:
             own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
             run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
             with run.replacing("splits.parquet") as path:
                 self.splits.table.to_parquet(path, index=False)
+            with run.replacing(SAMPLES) as path:
+                write_samples(samples, path)
             with run.replacing("oof.parquet") as path:
                 oof.to_parquet(path, index=False)
-            self.tracker.summary(run.path, own, scores)
             run.write("metrics.json", json.dumps(scores, indent=2))  # last: it says that the run is merged
         return result

@@ -110,7 +110,7 @@ def evidence(cohort: Cohort) -> dict[str, Any]:
     """
     resampled = {title: cohort.bootstrap(title) for title in cohort.p}
     return {
-        "models": {title: {"metrics": _intervals(boot), **_of_positive(cohort, title)} for title, boot in resampled.items()},
+        "models": {title: {"metrics": intervals(boot), **_of_positive(cohort, title)} for title, boot in resampled.items()},
         "pairs": _pairs(cohort, resampled),
         "prevalence": float(cohort.is_positive.mean()),
         "method": {
@@ -123,7 +123,8 @@ def evidence(cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def _intervals(boot: Bootstrap) -> dict[str, dict[str, float]]:
+def intervals(boot: Bootstrap) -> dict[str, dict[str, float]]:
+    """Metric to ``value``, ``low`` and ``high`` of its interval."""
     out = {}
     for name in METRICS:
         low, high = boot.interval(name, LEVEL)

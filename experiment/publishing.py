@@ -1,0 +1,58 @@
+"""What is made of complete runs: the report, and their summaries in the tracker. Each is made once."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from experiment.contracts import FoldData
+from experiment.crossval import Result
+from experiment.finished import FinishedRun
+from experiment.report.content import Content, gather
+from experiment.report.page import write
+from experiment.store import Run
+from experiment.tracking import Summary, Tracker
+
+SHOWN = "shown.json"  # the trackers that have a run's summary
+
+
+def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Path | None:
+    """Write the report of a complete job, and tell the tracker of the runs that it has not seen.
+
+    A job that was stopped before, or ran without a tracker, is made up for by the next command.
+
+    Returns:
+        The report's page, or None while folds are missing.
+    """
+    if not results[-1].complete:
+        return None
+    page = results[-1].run.path / "report.html"
+    unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
+    if page.exists() and not unseen:
+        return page
+    content = gather(FinishedRun.at(results[-1].run.path).everyone())
+    if not page.exists():
+        write(content, page.parent, data.picture)
+    for run in unseen:
+        if tracker.summary(_summary(run, content, data)):
+            run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
+    return page
+
+
+def _seen_by(run: Run) -> list[str]:
+    file = run.path / SHOWN
+    return list(json.loads(file.read_text())) if file.exists() else []
+
+
+def _summary(run: Run, content: Content, data: FoldData) -> Summary:
+    title, finished = next((title, found) for title, found in content.runs.items() if found.path == run.path)
+    return Summary(
+        run=finished.path,
+        config={**finished.config, "title": title},
+        scores=finished.scores,
+        evidence=content.evidence["models"][title],
+        pairs=[pair for pair in content.evidence["pairs"] if title in (pair["first"], pair["second"])],
+        oof=finished.oof,
+        seconds=content.seconds[title],
+        files=[finished.path / name for name in ("splits.parquet", "oof.parquet", "metrics.json", "report.html")],
+        picture=data.picture,
+    )

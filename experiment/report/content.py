@@ -1,0 +1,149 @@
+"""Everything a report shows, gathered from finished runs as plain values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from experiment.contracts import probability_columns
+from experiment.errors import UserError
+from experiment.evidence import Cohort, evidence, hardest
+from experiment.finished import FinishedRun
+from experiment.optimism import FoldTables, gaps
+from experiment.report.findings import headline, ranked, warnings
+
+HARDEST = 12
+
+
+@dataclass(frozen=True)
+class Content:
+    """One report.
+
+    Attributes:
+        title: of the page.
+        runs: title to run, in the order shown.
+        classes: class names; `positive` is one of them.
+        positive: the class that sensitivity is about.
+        evidence: as `experiment.evidence.evidence` gives it.
+        headline: the answer in sentences.
+        warnings: what to distrust.
+        gaps: optimism of choices, where there is an ensemble.
+        confusion: title to counts, rows true, columns decided.
+        hardest: images that all models get wrong.
+        splits: one row a fold: groups and images of each part, positives of each part.
+        curves: title to epochs of each trained fold.
+        seconds: title to working time over all folds.
+        versions: what it was made with.
+    """
+
+    title: str
+    runs: Mapping[str, FinishedRun]
+    classes: Sequence[str]
+    positive: str
+    evidence: Mapping[str, Any]
+    headline: Sequence[str]
+    warnings: Sequence[str]
+    gaps: Sequence[Mapping[str, Any]]
+    confusion: Mapping[str, Sequence[Sequence[int]]]
+    hardest: Sequence[Mapping[str, Any]]
+    splits: pd.DataFrame
+    curves: Mapping[str, Mapping[str, pd.DataFrame]]
+    seconds: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    @property
+    def last(self) -> FinishedRun:
+        """The run that was asked for."""
+        return list(self.runs.values())[-1]
+
+
+def gather(runs: Sequence[FinishedRun]) -> Content:
+    """Compare finished runs of the same images.
+
+    Raises:
+        UserError: they are of different images or classes.
+    """
+    named = _titled(runs)
+    first = runs[0].samples
+    for title, run in named.items():
+        if (run.samples.classes, run.samples.positive) != (first.classes, first.positive):
+            raise UserError(
+                f"{title} has the classes {list(run.samples.classes)} (positive: {run.samples.positive}), {next(iter(named))} "
+                f"has {list(first.classes)} (positive: {first.positive}); only runs of the same question can be compared."
+            )
+    cohort = Cohort.of({title: run.oof for title, run in named.items()}, first)
+    found = evidence(cohort)
+    curves = {title: epochs for title, run in named.items() if (epochs := run.curves())}
+    optimism = gaps(*_members(runs[-1]))
+    last = runs[-1]
+    built_in = "synthetic" in str(last.config["data"]["_target_"])
+    scores = {title: run.scores for title, run in named.items()}
+    markers = [marker for run in runs for marker in run.markers.values()]
+    return Content(
+        title=last.path.name if len({run.path.parent for run in runs}) == 1 else "comparison",
+        runs=named,
+        classes=first.classes,
+        positive=first.positive,
+        evidence=found,
+        headline=headline(found),
+        warnings=warnings(cohort, found, scores, curves, optimism, built_in),
+        gaps=optimism,
+        confusion={title: _confusion(run.oof, first.classes) for title, run in named.items()},
+        hardest=hardest(cohort, HARDEST),
+        splits=_splits(last),
+        curves=curves,
+        seconds={title: sum(m.get("seconds", 0.0) for m in run.markers.values()) for title, run in named.items()},
+        versions=next((m["versions"] for m in reversed(markers) if "versions" in m), {}),
+    )
+
+
+def best(content: Content) -> str:
+    """Title of the best model."""
+    return ranked(content.evidence)[0]
+
+
+def _titled(runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
+    """Runs by title; those that share one are told apart by their folders."""
+    titles = [run.title for run in runs]
+    return {run.title if titles.count(run.title) == 1 else run.path.name: run for run in runs}
+
+
+def _members(run: FinishedRun) -> tuple[list[FoldTables], int]:
+    """Val and test predictions of an ensemble's members in each fold; nothing for other models."""
+    samples = run.samples
+    positive = samples.classes.index(samples.positive)
+    members = run.inputs()
+    if len(members) < 2:
+        return [], positive
+    target = pd.Series(samples.target, index=samples.sample_id)
+    columns = probability_columns(samples.classes)
+
+    def stacked(fold: str, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        tables = [dict(member.folds())[fold].predictions(part).set_index("sample_id") for member in members.values()]
+        ids = tables[0].index
+        p = torch.stack([torch.tensor(table.loc[ids, columns].to_numpy()) for table in tables])
+        return p, torch.tensor(target.loc[ids].to_numpy())
+
+    return [FoldTables(*stacked(fold, "val"), *stacked(fold, "test")) for fold in run.markers], positive
+
+
+def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
+    decided = oof[probability_columns(classes)].to_numpy().argmax(axis=1)
+    table = pd.crosstab(oof["target"], pd.Series(decided, index=oof.index)).reindex(
+        index=list(classes), columns=range(len(classes)), fill_value=0
+    )
+    return [[int(cell) for cell in row] for row in table.to_numpy()]
+
+
+def _splits(run: FinishedRun) -> pd.DataFrame:
+    """For each fold and part: groups, images, positives."""
+    samples = run.samples
+    rows = run.splits.merge(samples.rows[["sample_id", "target", "group"]], on="sample_id")
+    rows["positive"] = rows["target"] == samples.classes.index(samples.positive)
+    return (
+        rows.groupby(["repeat", "fold", "part"])
+        .agg(groups=("group", "nunique"), images=("sample_id", "size"), positives=("positive", "sum"))
+        .reset_index()
+    )

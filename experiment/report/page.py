@@ -1,0 +1,165 @@
+"""The report as HTML and Markdown."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from experiment.evidence import TESTED
+from experiment.metrics import METRICS
+from experiment.report import figures
+from experiment.report.checklist import checklist
+from experiment.report.content import Content
+
+TEMPLATES = Path(__file__).parent / "templates"
+THUMBNAIL = 160  # pixels
+
+Picture = Callable[[str], NDArray[np.uint8]]
+"""From sample id to pixels; raises what it likes if there is none."""
+
+
+def write(content: Content, folder: Path, picture: Picture | None) -> Path:
+    """Write ``report.html``, ``report.md`` and ``evidence.json`` into `folder`.
+
+    Args:
+        content: what to show.
+        folder: where to.
+        picture: reads an image; None leaves pictures out.
+
+    Returns:
+        The path of the page.
+    """
+    values = _values(content, picture)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "report.html"
+    for name, escape in (("report.md", False), ("report.html", True)):
+        beside = folder / f".{name}"
+        beside.write_text(_environment(escape).get_template(f"{name}.j2").render(values), encoding="utf-8")
+        beside.replace(folder / name)
+    stored = {**content.evidence, "headline": content.headline, "warnings": content.warnings, "optimism": content.gaps}
+    (folder / "evidence.json").write_text(json.dumps(stored, indent=2), encoding="utf-8")
+    return page
+
+
+def _environment(escape: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=escape, undefined=StrictUndefined, trim_blocks=not escape
+    )
+    environment.filters |= {
+        "f2": lambda value: _number(value, ".2f"),
+        "f3": lambda value: _number(value, ".3f"),
+        "signed": lambda value: _number(value, "+.3f").replace("-", "−"),
+        "p": lambda value: _number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
+        "duration": _duration,
+    }
+    return environment
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, float | int) and math.isfinite(value) else "–"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def _values(content: Content, picture: Picture | None) -> dict[str, Any]:
+    """What the templates use."""
+    models = content.evidence["models"]
+    config = content.last.config
+    unit = "patients (groups)" if content.last.samples.grouped else "images"
+    checklists = {name: list(items) for name, items in groupby(checklist(content), key=lambda item: item.list)}
+    pictures, missing = _pictures(content, picture)
+    drawn = _figures(content)
+    return {
+        "content": content, "models": models, "evidence": content.evidence, "metrics": METRICS, "config": config,
+        "question": _question(content),
+        "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        "figures": drawn,
+        "shown": {kind: [name for name in drawn if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
+        "interval_caption": f"Dot: value over all out-of-fold images. Bar: {content.evidence['method']['interval']}.",
+        "unit": unit, "unit_one": "patient" if content.last.samples.grouped else "kind",
+        "operating": _listed(models, lambda m: f"{next(iter(m['operating'].values())):.3f}"),
+        "slopes": "Slope: " + _listed(models, lambda m: f"{m['calibration']['slope']:.2f}"),
+        "epochs": _epochs(content),
+        "splits": _by_fold(content),
+        "pictures": pictures, "no_pictures": missing,
+        "config_text": yaml.safe_dump(config, sort_keys=False),
+        "checklists": checklists,
+    }  # fmt: skip
+
+
+def _question(content: Content) -> str:
+    samples = content.last.samples
+    counts = ", ".join(f"{(samples.target == number).sum()} {name}" for number, name in enumerate(samples.classes))
+    patients = f" of {len(set(samples.group))} patients (groups)" if samples.grouped else ""
+    folds = content.last.config["folds"]
+    by = "patient" if samples.grouped and folds["grouped"] else "image"
+    repeats = f", {folds['repeats']} times" if folds["repeats"] > 1 else ""
+    cohort = f"{len(samples.rows)} images{patients}: {counts}"
+    return f"Which model tells {content.positive!r}? {cohort}; {folds['k']} folds by {by}{repeats}."
+
+
+def _listed(models: Mapping[str, Any], told: Callable[[Any], str]) -> str:
+    return ", ".join(f"{title} {told(found)}" for title, found in models.items()) + "."
+
+
+def _figures(content: Content) -> dict[str, str]:
+    models, prevalence = content.evidence["models"], content.evidence["prevalence"]
+    by_fold = {metric: {title: run.scores[metric]["folds"] for title, run in content.runs.items()} for metric in TESTED}
+    return {
+        **{f"intervals-{metric}": figures.intervals(models, metric) for metric in TESTED},
+        "roc": figures.roc(models),
+        "pr": figures.precision_recall(models, prevalence),
+        "reliability": figures.reliability(models),
+        "decision": figures.decision(models, prevalence),
+        **{f"folds-{metric}": figures.folds(by_fold[metric], metric) for metric in TESTED},
+        **{f"learning-{title}": figures.learning(title, epochs) for title, epochs in content.curves.items()},
+        "optimism": figures.optimism(content.gaps) if content.gaps else "",
+    }
+
+
+def _epochs(content: Content) -> str:
+    """How long each network was trained."""
+    told = {title: max(len(frame) for frame in by_fold.values()) for title, by_fold in content.curves.items()}
+    return "Epochs: " + ", ".join(f"{title} {count}" for title, count in told.items()) + "."
+
+
+def _by_fold(content: Content) -> dict[str, dict[str, Any]]:
+    several = content.splits["repeat"].nunique() > 1
+    out: dict[str, dict[str, Any]] = {}
+    for row in content.splits.to_dict("records"):
+        name = f"{row['repeat']}.{row['fold']}" if several else str(row["fold"])
+        out.setdefault(name, {})[row["part"]] = row
+    return out
+
+
+def _pictures(content: Content, picture: Picture | None) -> tuple[dict[str, str], str]:
+    """Thumbnails as data addresses by sample id, and why there are none where there are none."""
+    found = {}
+    if picture is None:
+        return {}, "Pictures are left out: the images could not be opened."
+    for image in content.hardest:
+        try:
+            found[image["sample_id"]] = _thumbnail(picture(image["sample_id"]))
+        except (OSError, ValueError, KeyError) as error:
+            return found, f"Some pictures are left out: {error}."
+    return found, ""
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> str:
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
+    stream = io.BytesIO()
+    image.save(stream, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,29 @@
+"""Report on finished runs, or compare them: `python report.py run=runs/ensemble-…`. See conf/report.yaml."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from experiment.cli import one_line_errors
+from experiment.config import plain
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+@one_line_errors
+@hydra.main(config_path=str(CONF), config_name="report")
+@one_line_errors
+def main(cfg: DictConfig) -> None:
+    """Read the runs, gather what they prove, write the page. Nothing is trained."""
+    config = plain(cfg)
+    from experiment import terminal
+    from experiment.report.writing import report_on, requested
+
+    runs, folder = requested(config["run"], config["out"])
+    page = report_on(runs, folder)
+    terminal.out.print(f"report: {page}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
