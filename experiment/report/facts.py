@@ -25,12 +25,12 @@ def _partition(content: Content) -> str:
         rows, samples, settings = _placed(run), run.samples, run.config["folds"]
         repeats, (count, shared) = rows["repeat"].nunique(), _sharing(rows)
         times = f", {repeats} times" if repeats > 1 else ""
-        unit = "group (patient)" if samples.grouped and settings["grouped"] else "image"
-        apart = f"no {'group' if samples.grouped else 'image; no groups were given'}"
-        parts = f"fit, val and test share groups in {shared} of {count} folds" if shared else f"its parts share {apart}"
-        return (
-            f"{count // repeats} folds{times} by {unit}; in each fold {parts}; {_counts(samples)}; seed {run.config['seed']}"
-        )
+        unit = "group" if samples.grouped and settings["grouped"] else "image"
+        parts = "fit, val and test" if (rows["part"] == "val").any() else "fit and test"
+        apart = f"share groups in {shared} of {count} folds" if shared else f"of each fold share no {unit}"
+        named = f"{unit} (patient)" if unit == "group" else unit
+        counts = _counts(samples) + ("" if samples.grouped else "; no groups were given")
+        return f"{count // repeats} folds{times} by {named}; {parts} {apart}; {counts}; seed {run.config['seed']}"
 
     return alike(content, told)
 
@@ -73,8 +73,11 @@ def _size(content: Content) -> str:
     samples = content.last.samples
     told = f"{_counts(samples)}: {_classes(samples)}"
     found = [pair["detectable"] for pair in content.evidence["pairs"] if pair["metric"] == TESTED[0]]
-    power = f"; smallest difference in {METRIC_WORDS[TESTED[0]]} found with 80 % power: {_number(max(found))}" if found else ""
-    return told + power
+    if found:  # by detectable_difference, one test at 5 %
+        told += (
+            f"; differences in {METRIC_WORDS[TESTED[0]]} from {_number(max(found))} on are found with 80 % power, unadjusted"
+        )
+    return told
 
 
 def _balance(content: Content) -> str:
@@ -159,8 +162,11 @@ def _software(content: Content) -> str:
 
 
 def _compute(content: Content) -> str:
-    hours = ", ".join(f"{title} {seconds / 3600:.2f} h" for title, seconds in content.seconds.items() if seconds)
-    return "; ".join(filter(None, [content.versions.get("machine", ""), hours]))
+    def told(title: str, run: FinishedRun) -> str:
+        complete = run.markers and all("seconds" in marker for marker in run.markers.values())
+        return f"{content.seconds[title] / 60:.1f} min for {len(run.markers)} folds" if complete else ""
+
+    return "; ".join(filter(None, [content.versions.get("machine", ""), each(content, told)]))
 
 
 def _artefacts(content: Content) -> str:
@@ -172,7 +178,7 @@ def _artefacts(content: Content) -> str:
 
 
 def _words(names: Iterable[str]) -> str:
-    plain = {**METRICS, **METRIC_WORDS, "sensitivity": "sensitivity", "specificity": "specificity", "ece": "ECE"}
+    plain = {**METRICS, **METRIC_WORDS, **{name: name for name in ("accuracy", "sensitivity", "specificity")}, "ece": "ECE"}
     return ", ".join(plain.get(name, name.replace("_", " ")) for name in names)
 
 
@@ -182,10 +188,11 @@ def _number(value: float) -> str:
 
 FACTS: Mapping[str, Callable[[Content], str]] = {
     "partition": _partition, "splits": _splits, "size": _size, "balance": _balance, "missing": _missing, "output": _output,
-    "metrics": _metrics, "uncertainty": _uncertainty, "spread": _spread, "testing": _testing, "performance": _measured(*TESTED),
-    "diagnostic": _measured("sensitivity", "specificity"), "calibration": _calibration, "failures": _failures,
-    "software": _software, "compute": _compute, "artefacts": _artefacts, "preprocessing": fitting.preprocessing,
-    "model": fitting.model, "hyperparameters": fitting.hyperparameters, "weights": fitting.weights,
-    "training": fitting.training, "seed": fitting.seed, "selection": fitting.selection, "ensemble": fitting.ensemble,
+    "metrics": _metrics, "uncertainty": _uncertainty, "spread": _spread, "testing": _testing,
+    "performance": _measured(*TESTED), "diagnostic": _measured("sensitivity", "specificity"), "calibration": _calibration,
+    "failures": _failures, "software": _software, "compute": _compute, "artefacts": _artefacts,
+    "preprocessing": fitting.preprocessing, "model": fitting.model, "hyperparameters": fitting.hyperparameters,
+    "weights": fitting.weights, "training": fitting.training, "seed": fitting.seed, "selection": fitting.selection,
+    "ensemble": fitting.ensemble,
 }  # fmt: skip
 """How each fact is told; an empty text says that the run does not know."""

@@ -11,6 +11,10 @@ from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
 
 TRAINER = ("precision", "gradient_clip_val", "accumulate_grad_batches")  # settings of the Trainer that change the numbers
+COPIES = {
+    "error": "images of the same pixels in two groups or under two labels are refused",
+    "tie": "groups with images of the same pixels are put into one",
+}
 
 
 def each(content: Content, told: Callable[[str, FinishedRun], str]) -> str:
@@ -36,7 +40,7 @@ def preprocessing(content: Content) -> str:
     def told(run: FinishedRun) -> str:
         data = run.config["data"]
         size = f"resized to squares of {data['image_size']} pixels" if "image_size" in data else ""
-        copies = f"same pixels in two groups or under two labels: {data['on_duplicate']}" if "on_duplicate" in data else ""
+        copies = COPIES.get(data.get("on_duplicate"), "")
         return "; ".join(filter(None, [size, "RGB values in [0, 1]", copies]))
 
     return alike(content, told)
@@ -85,7 +89,7 @@ def training(content: Content) -> str:
 
     def told(title: str, run: FinishedRun) -> str:
         trainer, data, epochs = run.config["trainer"], run.config["data"], content.curves.get(title)
-        callbacks = settings(_record(run).get("callbacks", {}))
+        callbacks = settings(_callbacks(run) or {})
         if not epochs:  # fitted without epochs, or by a model that logs no loss: only the former is known to take no step
             return ", ".join(filter(None, ["no gradient step" if trainer.get("max_epochs") == 0 else "", callbacks]))
         used = {key: trainer[key] for key in TRAINER if key in trainer}
@@ -105,7 +109,7 @@ def selection(content: Content) -> str:
     """Which epoch is kept, and what was chosen between models."""
 
     def kept(title: str, run: FinishedRun) -> str:
-        callbacks = _record(run).get("callbacks")
+        callbacks = _callbacks(run)
         if title not in content.curves or callbacks is None:
             return ""
         keepers = [c.get("monitor") for c in callbacks.values() if str(c.get("_target_", "")).endswith("ModelCheckpoint")]
@@ -121,7 +125,11 @@ def ensemble(content: Content) -> str:
 
     def told(_: str, run: FinishedRun) -> str:
         members = _inputs(run)
-        return f"combines {' and '.join(members)}, {settings(run.config['model'], 'name')}" if len(members) > 1 else ""
+        return (
+            f"combines {' and '.join(members)}, {settings(run.config['model'], 'name', 'backbone')}"
+            if len(members) > 1
+            else ""
+        )
 
     return each(content, told) or "no model combines others"
 
@@ -158,3 +166,11 @@ def _record(run: FinishedRun) -> dict[str, Any]:
     """What decides the run's numbers: it holds the callbacks and the digests of weights, which the config does not."""
     file = run.path / "identity.json"
     return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def _callbacks(run: FinishedRun) -> dict[str, Any] | None:
+    """Those that took part in fitting: without val rows the ones that monitor them are left out. None if not recorded."""
+    found = _record(run).get("callbacks")
+    if found is None or run.config["folds"]["val"]:
+        return found
+    return {name: config for name, config in found.items() if not str(config.get("monitor", "")).startswith("val/")}
