@@ -1,6 +1,7 @@
 """Cross-validation: for each fold the models that are built on others come after them; finished folds are loaded."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pytorch_lightning import seed_everything
 
 from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
 from experiment.environment import environment
+from experiment.errors import UserError
 from experiment.evidence import Cohort, intervals
-from experiment.finished import SAMPLES, write_samples
+from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
 from experiment.metrics import summarise
@@ -87,6 +89,8 @@ class CrossValidation:
     def run(self, recipe: Recipe) -> list[Result]:
         """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last."""
         recipes = list(recipe.everyone())
+        for taken in recipes:
+            self._refuse_other(taken)
         folds = self.scheme.selected(self.splits)
         missing = sum(self._run_of(r).fold(split) is None for r in recipes for split in folds)
         with self.progress.job(missing):
@@ -94,7 +98,23 @@ class CrossValidation:
                 self._finish(recipe, split)
         return [self._merge(r) for r in recipes]
 
+    def _refuse_other(self, recipe: Recipe) -> None:
+        """A finished run can only be a member if it answered the same question on the same folds of the same images."""
+        if recipe.finished is None:
+            return
+        run, samples = FinishedRun(recipe.finished, recipe.title), self.data.samples
+        rows = [table.rows.set_index("sample_id")["digest"].to_dict() for table in (run.samples, samples)]
+        for what, same in (
+            (f"classes, {list(run.samples.classes)}", run.samples.classes == samples.classes),
+            ("images", rows[0] == rows[1]),
+            ("folds (data, folds or seed differ)", Splits(run.splits).fingerprint == self.splits.fingerprint),
+        ):
+            if not same:
+                raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
+
     def _run_of(self, recipe: Recipe) -> Run:
+        if recipe.finished is not None:
+            return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
     def _finish(self, recipe: Recipe, split: Split) -> FinishedFold:
@@ -105,7 +125,7 @@ class CrossValidation:
         inputs = {name: self._finish(needed, split) for name, needed in recipe.inputs.items()}
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
-            "inputs": {name: str(fold.path.relative_to(self.root)) for name, fold in inputs.items()},
+            "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
             "versions": environment(),
         }
         started = time.perf_counter()

@@ -104,7 +104,7 @@ class FinishedRun:
         """The runs that this one is built on, by the name it has for them."""
         first: Mapping[str, Any] = next(iter(self.markers.values()), {})
         return {
-            name: FinishedRun.at(self.path.parent / Path(folder).parts[0], name)
+            name: FinishedRun.at((self.path.parent / folder).parents[1], name)  # <run>/repeat-0/fold-0
             for name, folder in first.get("inputs", {}).items()
         }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from experiment.build import build, class_of
 from experiment.contracts import FoldModel
 from experiment.errors import UserError, not_allowed
+from experiment.finished import FinishedRun
 from experiment.identity import Record, decisive, digest
 from experiment.training import make_callbacks, make_trainer
 
@@ -28,6 +30,7 @@ class Recipe:
         callbacks: configs of the callbacks that take part in fitting, by name.
         inputs: recipes of the models it is built on.
         record: everything that decides its numbers, but for data, folds and seed.
+        finished: folder of a run that is taken as it is; nothing of it is trained.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Recipe:
     callbacks: Mapping[str, Mapping[str, Any]]
     record: Record
     inputs: Mapping[str, "Recipe"] = field(default_factory=dict)
+    finished: Path | None = None
 
     def everyone(self) -> Iterator["Recipe"]:
         """The models this one is built on, deepest first and each identity once, then itself."""
@@ -72,6 +76,8 @@ def plan(
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
     """
+    if set(model) == {"run"}:
+        return _finished(Path(model["run"]), title)
     kind = class_of(model)
     if not issubclass(kind, FoldModel):
         raise UserError(f"model {model['_target_']} is not an experiment.contracts.FoldModel.")
@@ -100,3 +106,10 @@ def plan(
     with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
         recipe.model(("absent", "present"))
     return recipe
+
+
+def _finished(path: Path, title: str) -> Recipe:
+    """A run that is there already, named by its folder. Its name carries the digest of all that decided its numbers."""
+    run = FinishedRun.at(path)
+    module = {key: value for key, value in run.config["model"].items() if key not in ENGINE_KEYS}
+    return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, finished=run.path)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from experiment.combining import COMBINERS, NEED_VAL
 from experiment.contracts import FoldModel, predictions, probability_columns
-from experiment.errors import UserError, not_allowed
+from experiment.errors import UserError, check_class_weights, not_allowed
 
 
 class EnsembleEvaluator(FoldModel):
@@ -31,8 +31,7 @@ class EnsembleEvaluator(FoldModel):
     def __init__(self, classes: Sequence[str], combiner: str, class_weights: str, inputs: Sequence[str] = ()) -> None:
         super().__init__()
         _check_combiner(combiner)
-        if class_weights not in ("balanced", "none"):
-            raise not_allowed("model.class_weights", class_weights, ("balanced", "none"))
+        check_class_weights("model.class_weights", class_weights)
         self.save_hyperparameters()
         self.classes = tuple(classes)
         self.member_names = tuple(inputs)

@@ -10,12 +10,11 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment.contracts import Batch, FoldModel
-from experiment.errors import UserError, not_allowed
+from experiment.errors import UserError, check_class_weights, not_allowed
 from lightning_modules.backbone import SkipBackbone, check_pooling, pool
 from lightning_modules.weights import weights_digest
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
-CLASS_WEIGHTS = ("balanced", "none")
 
 
 class ResNet(FoldModel):
@@ -53,8 +52,7 @@ class ResNet(FoldModel):
         super().__init__()
         if schedule not in SCHEDULES:
             raise not_allowed("model.schedule", schedule, SCHEDULES)
-        if class_weights not in CLASS_WEIGHTS:
-            raise not_allowed("model.class_weights", class_weights, CLASS_WEIGHTS)
+        check_class_weights("model.class_weights", class_weights)
         for name, value, most in (("warmup", warmup, 1), ("label_smoothing", label_smoothing, 1), ("dropout", dropout, 1)):
             if not 0 <= value < most:
                 raise UserError(f"model.{name}={value} is not allowed; take 0 or more, below {most}.")

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from experiment.errors import UserError, not_allowed
+from experiment.errors import UserError, check_class_weights, not_allowed
 
 KERNELS = ("rbf", "linear")
 Floats = NDArray[np.float64]
@@ -42,8 +42,7 @@ class SVMSettings:
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:
             raise not_allowed("model.svm.kernel", self.kernel, KERNELS)
-        if self.class_weights not in ("balanced", "none"):
-            raise not_allowed("model.svm.class_weights", self.class_weights, ("balanced", "none"))
+        check_class_weights("model.svm.class_weights", self.class_weights)
         if self.inner_folds < 2:
             raise UserError(f"model.svm.inner_folds={self.inner_folds} is not allowed; take 2 or more.")
         for name, values in (("C", self.C), ("gamma", self.gamma)):

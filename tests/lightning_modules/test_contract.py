@@ -67,7 +67,7 @@ def test_a_checkpoint_loads_without_running_code_and_predicts_what_the_table_say
     split = next(iter(validation(configured("resnet", root), tiny_data).splits))
     fold = result.run.fold(split)
     torch.load(fold.checkpoint, weights_only=True)
-    model = load_model(fold, root)
+    model = load_model(fold)
     tiny_data.set_split(split)
     ids, rows = [], []
     with torch.inference_mode():
