@@ -174,3 +174,15 @@ def test_the_hardest_images_are_wrong_in_every_model_and_the_most_confident_come
 def test_no_more_of_the_hardest_are_given_than_asked_for(wrong):
     assert [image["sample_id"] for image in hardest(wrong, 1)] == ["s006"]
     assert hardest(wrong, 0) == []
+
+
+def test_the_hardest_images_are_wrong_on_average_over_repeats(make_samples):
+    # Both absent images are wrong in the first repeat alone; on average s000 is, with 0.55 for present, and s001 is not.
+    samples = make_samples([(1, 0), (1, 0), (0, 1)])
+    present = [[0.7, 0.7, 0.9], [0.4, 0.2, 0.9]]
+    repeats = [
+        predictions(samples.sample_id, np.stack([1 - np.array(p), p], axis=1), samples.classes).assign(repeat=repeat)
+        for repeat, p in enumerate(present)
+    ]
+    got = hardest(Cohort.of({"a": pd.concat(repeats)}, samples), 5)
+    assert [(image["sample_id"], image["p"]["a"]) for image in got] == [("s000", pytest.approx(0.45))]

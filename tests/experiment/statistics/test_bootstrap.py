@@ -149,14 +149,15 @@ def test_strata_cost_a_degree_of_freedom_each():
 
 def test_the_acceleration_of_strata_by_hand():
     # Of two means added, leaving out i of n moves one by (mean - x) / (n - 1); its influence on the sum is (x - mean) / n.
-    x, y = np.random.default_rng(3).exponential(size=(2, 8))
-    left_out = np.r_[(x.sum() - x) / 7 + y.mean(), (y.sum() - y) / 7 + x.mean()]
-    influence = np.r_[x - x.mean(), y - y.mean()] / 8
+    rng = np.random.default_rng(3)
+    x, y = rng.exponential(size=5), rng.exponential(size=15)
+    left_out = np.r_[(x.sum() - x) / 4 + y.mean(), (y.sum() - y) / 14 + x.mean()]
+    influence = np.r_[(x - x.mean()) / 5, (y - y.mean()) / 15]
     a = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
     quantiles = stats.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
-    got = given_distribution(0.0, quantiles, left_out, strata=[0] * 8 + [1] * 8).interval("x")
-    z = np.sqrt(16 / 14) * stats.t.ppf(0.975, 14) * np.array([-1, 1])
-    assert a > 0.03
+    got = given_distribution(0.0, quantiles, left_out, strata=[0] * 5 + [1] * 15).interval("x")
+    z = np.sqrt(20 / 18) * stats.t.ppf(0.975, 18) * np.array([-1, 1])
+    assert abs(a) > 0.03
     assert got == pytest.approx(tuple(z / (1 - a * z)), rel=1e-2)
 
 
@@ -168,6 +169,11 @@ def test_the_interval_moves_and_stretches_with_the_statistic(shift, factor, seed
     moved = Bootstrap.run(mean_of(shift + factor * x), independent(15), 300, seed).interval("mean")
     assert plain[0] < plain[1]
     assert moved == pytest.approx(tuple(shift + factor * np.array(plain)))
+
+
+def test_resamples_that_equal_the_value_are_no_bias():
+    coarse = given_distribution(0.0, np.round(2 * stats.norm.ppf((np.arange(10_000) + 0.5) / 10_000)) / 2)
+    assert coarse.interval("x") == coarse.interval("x", method="percentile")
 
 
 def test_a_statistic_that_never_varies_has_an_interval_without_width():

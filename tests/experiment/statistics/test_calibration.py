@@ -90,7 +90,7 @@ def test_a_missing_class_has_no_calibration_line(present):
     assert np.isnan(slope_and_intercept(np.full(4, present), np.array([0.1, 0.4, 0.6, 0.9]))).all()
 
 
-def test_certain_probabilities_give_finite_numbers():
+def test_certain_probabilities_that_are_right_half_the_time_have_no_slope():
     is_class, p = np.array([True, False, True, False]), np.array([1.0, 0.0, 0.0, 1.0])
-    assert np.isfinite(slope_and_intercept(is_class, p)).all()
+    assert slope_and_intercept(is_class, p) == pytest.approx((0, 0), abs=1e-6)
     assert reliability(is_class, p).error == 0.5
