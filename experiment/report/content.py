@@ -82,7 +82,7 @@ def gather(runs: Sequence[FinishedRun]) -> Content:
     scores = {title: run.scores for title, run in named.items()}
     markers = [marker for run in runs for marker in run.markers.values()]
     return Content(
-        title=last.path.name if len({run.path.parent for run in runs}) == 1 else "comparison",
+        title=last.path.name if {run.path for run in runs} <= {run.path for run in last.everyone()} else "comparison",
         runs=named,
         classes=first.classes,
         positive=first.positive,

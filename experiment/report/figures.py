@@ -1,5 +1,6 @@
 """Figures as inline SVG by matplotlib. Colours and fonts are the page's CSS variables, so that they follow light and dark."""
 
+import html
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": RULE, "xtick.color": MUTED, "ytick.color": MUTED,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE, "grid.linewidth": 0.6,
     "axes.axisbelow": True, "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "axes.titlesize": 11,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "text.parse_math": False,
 }  # fmt: skip
 
 PIXELS = 112  # of the page an inch, so that a figure's text is as large as the page's small print
@@ -58,14 +59,15 @@ def _svg(figure: Figure, name: str, alt: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # several figures on one page must not share ids
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+    own = re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
+    svg = re.sub(r'\bid="', f'id="{own}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{own}-", svg)
     for stand_in, variable in VARIABLES.items():
         svg = svg.replace(stand_in, variable)
-    svg = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1var(--sans)", svg)
+    svg = re.sub(r'font-family: [^;"]*', "font-family: var(--sans)", svg)
     svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg, count=1)
     svg = re.sub(r'(?<= width=")[^"]*', f"{figure.get_figwidth() * PIXELS:.0f}", svg, count=1)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" data-figure="{name}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" data-figure="{own}" ', 1)
 
 
 def intervals(models: Models, metric: str) -> str:
@@ -75,7 +77,8 @@ def intervals(models: Models, metric: str) -> str:
             m = found["metrics"][metric]
             ax.plot([m["low"], m["high"]], [row, row], color=color_of(row), linewidth=3, solid_capstyle="round", alpha=0.55)
             ax.plot([m["value"]], [row], "o", color=color_of(row), markersize=7)
-            ax.annotate(f"{m['value']:.3f}", (m["value"], row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+            if np.isfinite(m["value"]):
+                ax.annotate(f"{m['value']:.3f}", (m["value"], row), (0, 7), textcoords="offset points", ha="center", size=9)
         _rows(ax, list(models), METRICS[metric])
         return _svg(figure, f"intervals-{metric}", f"{METRICS[metric]} and 95 percent interval of each model")
 
@@ -143,7 +146,8 @@ def folds(scores: Mapping[str, Sequence[float]], metric: str) -> str:
     with _axes(0.8 + 0.36 * len(scores)) as (figure, ax):
         for row, values in enumerate(scores.values()):
             ax.plot(values, [row] * len(values), "o", color=color_of(row), markersize=7, alpha=0.7)
-            ax.plot([np.nanmean(values)] * 2, [row - 0.25, row + 0.25], color=color_of(row), linewidth=2)
+            if known := [value for value in values if np.isfinite(value)]:
+                ax.plot([np.mean(known)] * 2, [row - 0.25, row + 0.25], color=color_of(row), linewidth=2)
         _rows(ax, list(scores), METRICS[metric])
         return _svg(figure, f"folds-{metric}", f"{METRICS[metric]} in each fold")
 
@@ -166,11 +170,13 @@ def learning(title: str, by_fold: Mapping[str, pd.DataFrame]) -> str:
 
 def optimism(gaps: Sequence[Mapping[str, Any]]) -> str:
     """For each choice what it gives honestly, and what it would have claimed on the rows it was made on."""
-    with _axes(0.8 + 0.36 * len(gaps), 2 * WIDTH) as (figure, ax):
+    with _axes(0.8 + 0.46 * len(gaps)) as (figure, ax):
         for row, gap in enumerate(gaps):
             ax.plot([gap["honest"], gap["naive"]], [row, row], color=MUTED, linewidth=1.2)
             ax.plot([gap["honest"]], [row], "o", color=MODELS[0], markersize=7, label=None if row else "honest")
             ax.plot([gap["naive"]], [row], "D", color=MODELS[1], markersize=6, label=None if row else "same rows")
-        _rows(ax, [f"{gap['choice']} ({METRICS[gap['metric']]})" for gap in gaps], "Claimed")
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+            name = f"{gap['choice']} ({METRICS[gap['metric']]})"  # above its row, because a phone has no room beside it
+            ax.text(0.015, row - 0.3, name, transform=ax.get_yaxis_transform(), fontsize=9)
+        _rows(ax, [""] * len(gaps), "Claimed")
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderpad=0, handletextpad=0.1, columnspacing=1)
         return _svg(figure, "optimism", "Honest and naive results of each choice")

@@ -1,5 +1,6 @@
 """The first screen in words: which model is best, how sure that is, whether it beats the next, and what to distrust."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,12 @@ SURE = 0.05  # p-value
 
 def ranked(evidence: Mapping[str, Any]) -> list[str]:
     """Titles from the best model down, by the first metric that models are tested on."""
-    return sorted(evidence["models"], key=lambda title: -evidence["models"][title]["metrics"][TESTED[0]]["value"])
+
+    def value(title: str) -> float:
+        found = float(evidence["models"][title]["metrics"][TESTED[0]]["value"])
+        return found if math.isfinite(found) else -math.inf
+
+    return sorted(evidence["models"], key=value, reverse=True)
 
 
 def headline(evidence: Mapping[str, Any]) -> list[str]:
@@ -37,7 +43,11 @@ METRIC_WORDS = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
 def _with_interval(m: Mapping[str, float]) -> str:
-    return f"{m['value']:.3f} (95 % interval {m['low']:.3f} to {m['high']:.3f})"
+    return f"{_told(m['value'])} (95 % interval {_told(m['low'])} to {_told(m['high'])})"
+
+
+def _told(value: float, form: str = ".3f") -> str:
+    return format(value, form).replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
@@ -46,8 +56,8 @@ def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
         pair = pair_of(evidence, best, second, metric)
         verdict = "better" if pair["p_holm"] < SURE and pair["difference"] > 0 else "not shown to be better"
         told.append(
-            f"{verdict} in {METRIC_WORDS[metric]} ({pair['difference']:+.3f}, 95 % interval {pair['low']:+.3f} to "
-            f"{pair['high']:+.3f}, p = {pair['p_holm']:.2g} after Holm)".replace("-", "−")
+            f"{verdict} in {METRIC_WORDS[metric]} ({_told(pair['difference'], '+.3f')}, 95 % interval "
+            f"{_told(pair['low'], '+.3f')} to {_told(pair['high'], '+.3f')}, p = {_told(pair['p_holm'], '.2g')} after Holm)"
         )
     return f"Against the next, {second}, it is {' and '.join(told)}."
 
@@ -103,10 +113,10 @@ def warnings(
     for title in ranked(evidence):
         told += _of_model(title, evidence["models"][title], scores[title], curves.get(title, {}))
     if len(evidence["models"]) > 1:
-        undetected = max(p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0])
+        undetected = np.fmax.reduce([p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0]])
         told.append(
             f"The best of {len(evidence['models'])} models was picked on the rows it is reported on, which flatters it; "
-            f"differences in balanced accuracy below {undetected:.3f} would often go unnoticed with this many patients."
+            f"differences in balanced accuracy below {_told(undetected)} would often go unnoticed with this many patients."
         )
     large = [gap for gap in gaps if gap["gap"] > 0.01]
     if large:

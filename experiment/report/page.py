@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -47,18 +48,19 @@ def write(content: Content, folder: Path, picture: Picture | None) -> Path:
         beside.write_text(_environment(escape).get_template(f"{name}.j2").render(values), encoding="utf-8")
         beside.replace(folder / name)
     stored = {**content.evidence, "headline": content.headline, "warnings": content.warnings, "optimism": content.gaps}
-    (folder / "evidence.json").write_text(json.dumps(stored, indent=2), encoding="utf-8")
+    (folder / "evidence.json").write_text(json.dumps(_defined(stored), indent=2, allow_nan=False), encoding="utf-8")
     return page
 
 
 def _environment(escape: bool) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=escape, undefined=StrictUndefined, trim_blocks=not escape
-    )
+        loader=FileSystemLoader(TEMPLATES), autoescape=escape, undefined=StrictUndefined, trim_blocks=not escape,
+        finalize=None if escape else _in_markdown,
+    )  # fmt: skip
     environment.filters |= {
         "f2": lambda value: _number(value, ".2f"),
         "f3": lambda value: _number(value, ".3f"),
-        "signed": lambda value: _number(value, "+.3f").replace("-", "−"),
+        "signed": lambda value: _number(value, "+.3f"),
         "p": lambda value: _number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
         "duration": _duration,
     }
@@ -66,7 +68,22 @@ def _environment(escape: bool) -> Environment:
 
 
 def _number(value: Any, form: str) -> str:
-    return format(value, form) if isinstance(value, float | int) and math.isfinite(value) else "–"
+    return format(value, form).replace("-", "−") if isinstance(value, float | int) and math.isfinite(value) else "–"
+
+
+def _in_markdown(value: Any) -> str:
+    """Text that neither ends a table's cell nor is taken for HTML."""
+    line = " ".join(str(value).splitlines()).replace("|", r"\|")
+    return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", line))
+
+
+def _defined(value: Any) -> Any:
+    """The same with null for NaN, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _defined(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _duration(seconds: float) -> str:
@@ -88,9 +105,9 @@ def _values(content: Content, picture: Picture | None) -> dict[str, Any]:
         "figures": drawn,
         "shown": {kind: [name for name in drawn if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
         "interval_caption": f"Dot: value over all out-of-fold images. Bar: {content.evidence['method']['interval']}.",
-        "unit": unit, "unit_one": "patient" if content.last.samples.grouped else "kind",
-        "operating": _listed(models, lambda m: f"{next(iter(m['operating'].values())):.3f}"),
-        "slopes": "Slope: " + _listed(models, lambda m: f"{m['calibration']['slope']:.2f}"),
+        "unit": unit, "unseen": "its patient" if content.last.samples.grouped else "it",
+        "operating": _listed(models, lambda m: _number(next(iter(m["operating"].values())), ".3f")),
+        "slopes": "Slope: " + _listed(models, lambda m: _number(m["calibration"]["slope"], ".2f")),
         "epochs": _epochs(content),
         "splits": _by_fold(content),
         "pictures": pictures, "no_pictures": missing,
