@@ -6,9 +6,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import gmean
+from scipy.stats import gmean, rankdata
 
-from experiment.combining import COMBINERS, NEED_VAL, Combiner, LogitMean, Mean, Stacking, Vote, Weighted
+from experiment.combining import (
+    COMBINERS,
+    EPSILON,
+    GRID,
+    NEED_VAL,
+    Combiner,
+    Greedy,
+    LogitMean,
+    Mean,
+    Rank,
+    Stacking,
+    Vote,
+    Weighted,
+)
 
 SEEDS = st.integers(0, 10**6)
 
@@ -96,10 +109,13 @@ def test_the_order_of_members_does_not_matter(name, order, k, seed):
     np.testing.assert_allclose(permuted(p[order]), plain(p), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", sorted(NEED_VAL))
-def test_before_fitting_a_learner_is_the_logit_mean(name):
+@pytest.mark.parametrize(
+    ("name", "plain", "error"),
+    [("weighted", LogitMean, 1e-9), ("stacking", LogitMean, 1e-9), ("greedy", Mean, 1e-9), ("rank", Mean, 1 / GRID)],
+)
+def test_before_fitting_a_learner_is_a_mean(name, plain, error):
     p, _ = drawn(3, 8, 3, seed=1)
-    np.testing.assert_allclose(COMBINERS[name](3, 3)(p), LogitMean()(p), rtol=1e-9)
+    np.testing.assert_allclose(COMBINERS[name](3, 3)(p), plain()(p), atol=error)
 
 
 def test_those_that_need_val_rows_are_those_that_learn():
@@ -198,8 +214,8 @@ def test_float32_members_give_float32(name):
     assert combiner(p.float()).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["weighted", "stacking"])
-def test_class_weights_count_like_repeated_rows(name):
+@pytest.mark.parametrize(("name", "error"), [("weighted", 1e-4), ("stacking", 1e-4), ("greedy", 1e-9), ("rank", 1 / GRID)])
+def test_class_weights_count_like_repeated_rows(name, error):
     rng = np.random.default_rng(0)
     positive = torch.from_numpy(rng.uniform(0.05, 0.95, size=(2, 30)))
     p, target = torch.stack([1 - positive, positive], dim=-1), torch.from_numpy(rng.integers(0, 2, 30))
@@ -207,4 +223,90 @@ def test_class_weights_count_like_repeated_rows(name):
     weighted.fit(p, target, torch.tensor([1.0, 3.0]))
     thrice = torch.cat([torch.arange(30), *[torch.nonzero(target).flatten()] * 2])
     repeated.fit(p[:, thrice], target[thrice], torch.ones(2))
-    torch.testing.assert_close(weighted(p), repeated(p), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(weighted(p), repeated(p), atol=error)
+
+
+def caruana(p, target, weight, rounds):
+    """How often each member is drawn when every draw tries all members, scores the mean with each, and takes the best."""
+    bag = []
+    for _ in range(rounds):
+        losses = []
+        for member in range(len(p)):
+            mean = np.mean([p[m] for m in [*bag, member]], axis=0)
+            own = mean[np.arange(len(target)), target]
+            losses.append(-np.sum(weight[target] * np.log(np.maximum(own, EPSILON))))
+        bag.append(int(np.argmin(losses)))
+    return np.bincount(bag, minlength=len(p)) / rounds
+
+
+@given(st.integers(1, 5), st.integers(2, 4), SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_greedy_draws_what_trying_every_member_draws(m, k, seed):
+    target = targets(25, k, seed)
+    p = torch.stack([skilled(target, k, skill, seed + member) for member, skill in enumerate(np.linspace(0, 2, m))])
+    weight = torch.from_numpy(np.random.default_rng(seed).uniform(0.5, 2, k))
+    combiner = Greedy(m, k, rounds=12)
+    combiner.fit(p, target, weight)
+    expected = caruana(p.numpy(), target.numpy(), weight.numpy(), 12)
+    np.testing.assert_allclose(combiner.weight, expected)
+    np.testing.assert_allclose(combiner(p), np.einsum("m,mnk->nk", expected, p.numpy()), rtol=1e-12)
+
+
+@given(st.integers(2, 4), SEEDS)
+@settings(max_examples=10, deadline=None)
+def test_greedy_gives_a_perfect_member_all_the_weight(k, seed):
+    target = targets(30, k, seed)
+    perfect = torch.nn.functional.one_hot(target, k).double()
+    p = torch.stack([skilled(target, k, 1.0, seed), perfect, skilled(target, k, 2.0, seed + 1)])
+    combiner = Greedy(3, k)
+    combiner.fit(p, target, torch.ones(k))
+    assert combiner.weight.tolist() == [0, 1, 0]
+
+
+def of_two(positive):
+    """Probabilities (M, N, 2) from those of the second class."""
+    return torch.stack([1 - positive, positive], dim=-1)
+
+
+def test_rank_is_the_mean_of_the_members_ranks():
+    rng = np.random.default_rng(0)
+    p, target = of_two(torch.from_numpy(rng.uniform(size=(3, 400)))), targets(400, 2, seed=1)
+    combiner = Rank(3, 2)
+    combiner.fit(p, target, torch.ones(2))
+    expected = np.mean([(rankdata(member) - 0.5) / 400 for member in p[:, :, 1].numpy()], axis=0)
+    np.testing.assert_allclose(combiner(p)[:, 1], expected, atol=1 / GRID)
+
+
+MONOTONE = [np.square, np.sqrt, lambda x: x / 100, lambda x: 1 / (1 + np.exp(-20 * (x - 0.5))), lambda x: 0.9 + 0.1 * x**3]
+
+
+@given(st.lists(st.sampled_from(MONOTONE), min_size=2, max_size=2), st.integers(3, 300), SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_rank_depends_on_the_order_of_each_member_only(transformations, n, seed):
+    rng = np.random.default_rng(seed)
+    positive, target = rng.uniform(0.01, 0.99, size=(2, n)), targets(n, 2, seed)
+    other = np.stack([change(member) for change, member in zip(transformations, positive, strict=True)])
+    results = []
+    for values in (positive, other):
+        combiner, p = Rank(2, 2), of_two(torch.from_numpy(values))
+        combiner.fit(p, target, torch.ones(2))
+        results.append(combiner(p))
+    np.testing.assert_allclose(results[0], results[1], atol=1.5 / GRID)
+
+
+def test_rank_of_rows_beyond_those_it_learned_on_stays_within_the_grid():
+    combiner = Rank(1, 2)
+    combiner.fit(of_two(torch.linspace(0.4, 0.6, 50, dtype=torch.float64)[None]), targets(50, 2, seed=2), torch.ones(2))
+    below, middle, above = combiner(of_two(torch.tensor([[0.01, 0.5, 0.99]], dtype=torch.float64)))[:, 1].tolist()
+    assert 0 < below < 1 / 100
+    assert middle == pytest.approx(0.5, abs=1 / GRID)
+    assert 99 / 100 < above < 1
+
+
+def test_rank_takes_a_member_that_always_says_the_same_for_undecided():
+    p = torch.stack([of_two(torch.full((20,), 0.9, dtype=torch.float64)), of_two(torch.linspace(0, 1, 20).double())])
+    combiner = Rank(2, 2)
+    combiner.fit(p, targets(20, 2, seed=3), torch.ones(2))
+    alone = Rank(1, 2)
+    alone.fit(p[1:], targets(20, 2, seed=3), torch.ones(2))
+    np.testing.assert_allclose(combiner(p), (alone(p[1:]) + 0.5) / 2, atol=1 / GRID)
