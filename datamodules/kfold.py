@@ -140,6 +140,10 @@ class KFoldDataModule(FoldData):
         ids = self.samples.sample_id
         return _stacked([to_square(self.read(ids[position]), self.image_size) for position in positions])
 
+    def views(self, sample_ids: Sequence[str]) -> Tensor:
+        """Images as a model sees them, not augmented: (B, 3, S, S), float32 RGB in [0, 1]."""
+        return _real(self.images([self._position[sample] for sample in sample_ids]))
+
     def loader(self, *parts: Part) -> DataLoader[Any]:
         """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
         ids = [sample for part in parts for sample in getattr(self.split, part)]
@@ -172,14 +176,17 @@ class KFoldDataModule(FoldData):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """On the device: to float RGB in [0, 1], and augmentation where the loader asked for it."""
-        image: Tensor = batch["image"]
-        top = torch.iinfo(image.dtype).max
-        real = image.to(torch.float32).div_(top).expand(-1, 3, -1, -1)
+        real = _real(batch["image"])
         return {
             "image": self.augment(real) if batch["augmented"] else real,
             "target": batch["target"],
             "sample_id": batch["sample_id"],
         }
+
+
+def _real(image: Tensor) -> Tensor:
+    """Stored grey or colour (B, 1 or 3, S, S) as RGB in [0, 1], whatever its depth."""
+    return image.to(torch.float32).div_(torch.iinfo(image.dtype).max).expand(-1, 3, -1, -1)
 
 
 class _Rows(Dataset[dict[str, Any]]):

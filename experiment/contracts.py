@@ -132,9 +132,21 @@ class FoldData(LightningDataModule):
         """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
         raise NotImplementedError
 
+    def views(self, sample_ids: Sequence[str]) -> Tensor:
+        """Images as a model sees them, not augmented: (B, 3, H, H), float32 RGB in [0, 1]."""
+        raise NotImplementedError
+
     def picture(self, sample_id: str) -> NDArray[np.uint8]:
         """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
         raise NotImplementedError
+
+
+@runtime_checkable
+class KnowsTruth(Protocol):
+    """A data module that knows where the granules lie: the built-in images."""
+
+    def granule_mask(self, sample_id: str) -> NDArray[np.bool_]:
+        """True where a granule lies, (H, H)."""
 
 
 class FoldModel(LightningModule):

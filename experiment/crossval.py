@@ -174,12 +174,12 @@ class CrossValidation:
         if len(folds) == len(everything) and merged.exists():
             return Result(recipe.title, run, len(folds), len(everything), json.loads(merged.read_text()))
         oof = out_of_fold(folds, samples)
-        cohort = Cohort.of({recipe.title: oof}, samples)
         scores = summarise(oof, samples.classes, samples.positive)
-        for name, interval in intervals(cohort.bootstrap(recipe.title)).items():
-            scores[name] |= {"low": interval["low"], "high": interval["high"]}
         result = Result(recipe.title, run, len(folds), len(everything), scores)
         if result.complete:
+            found = intervals(Cohort.of({recipe.title: oof}, samples).bootstrap(recipe.title))
+            for name, interval in found.items():
+                scores[name] |= {"low": interval["low"], "high": interval["high"]}
             own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
             run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
             with run.replacing("splits.parquet") as path:

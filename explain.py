@@ -1,0 +1,38 @@
+"""Where a finished model looks: `python explain.py run=runs/ensemble-…`. See conf/explain.yaml."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from experiment.cli import one_line_errors
+from experiment.config import plain
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+@one_line_errors
+@hydra.main(config_path=str(CONF), config_name="explain")
+@one_line_errors
+def main(cfg: DictConfig) -> None:
+    """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
+    config = plain(cfg)
+    from experiment import terminal
+    from experiment.build import build
+    from experiment.finished import FinishedRun
+    from experiment.maps import explain
+
+    terminal.quiet()
+    run = FinishedRun.at(Path(config["run"]))
+    data = build(run.config["data"])
+    data.load()
+    folder = Path(config["out"]) if config["out"] else run.path / "explanations"
+    explained = explain(run, data, config["images"], config["seed"], folder.resolve())
+
+    if (told := explained.pointing()) is not None:
+        terminal.out.print(told, highlight=False)
+    terminal.out.print(f"explanations: {folder.resolve()}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
