@@ -1,0 +1,79 @@
+"""Finished runs on disk, written without training anything."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from experiment.contracts import SampleTable, predictions
+from experiment.finished import SAMPLES, FinishedRun, write_samples
+from experiment.folds import FoldScheme
+from experiment.metrics import summarise
+
+
+def finished_run(
+    path: Path,
+    samples: SampleTable,
+    skill: float = 1.0,
+    seed: int = 0,
+    inputs: Mapping[str, FinishedRun] | None = None,
+    losses: Mapping[str, list[float]] | None = None,
+    name: str = "",
+    k: int = 3,
+    repeats: int = 1,
+    val: float = 0.3,
+) -> FinishedRun:
+    """A complete run of a model whose logits stand `skill` higher for the true class.
+
+    Args:
+        path: its folder.
+        samples: what it predicts.
+        skill: 0 knows nothing.
+        seed: of its predictions; all runs share their folds.
+        inputs: runs that it is built on.
+        losses: columns of each fold's curves, one value an epoch.
+        name: of the model; by default that of the folder.
+        k: folds.
+        repeats: of the cross-validation.
+        val: share of val rows.
+    """
+    scheme: dict[str, Any] = {"k": k, "val": val, "repeats": repeats, "grouped": samples.grouped}
+    splits = FoldScheme(**scheme).split(samples, seed=0)
+    rng, number = np.random.default_rng(seed), dict(zip(samples.sample_id, samples.target, strict=True))
+
+    def predicted(ids: tuple[str, ...]) -> pd.DataFrame:
+        truth = np.eye(len(samples.classes))[[number[sample] for sample in ids]]
+        odds = np.exp(rng.normal(size=truth.shape) + skill * truth)
+        return predictions(ids, odds / odds.sum(axis=1, keepdims=True), samples.classes)
+
+    tested = []
+    for split in splits:
+        folder = path / split.name
+        folder.mkdir(parents=True)
+        test = predicted(split.test)
+        parts = [test.assign(part="test")] + ([predicted(split.val).assign(part="val")] if split.val else [])
+        pd.concat(parts, ignore_index=True).to_parquet(folder / "predictions.parquet", index=False)
+        names = [samples.classes[number[sample]] for sample in split.test]
+        tested.append(test.assign(repeat=split.repeat, fold=split.fold, target=names))
+        if losses:
+            pd.DataFrame({"epoch": range(len(next(iter(losses.values())))), **losses}).to_csv(
+                folder / "history.csv", index=False
+            )
+        of = {title: f"{run.path.name}/{split.name}" for title, run in (inputs or {}).items()}
+        marker = {"target": "some.Net", "inputs": of, "versions": {"torch": "2.12"}, "seconds": 2.0}
+        (folder / "finished.json").write_text(json.dumps(marker))
+    oof = pd.concat(tested, ignore_index=True)
+    oof.to_parquet(path / "oof.parquet", index=False)
+    splits.table.to_parquet(path / "splits.parquet", index=False)
+    write_samples(samples, path / SAMPLES)
+    model = {"name": name or path.name, "_target_": "some.Net"}
+    config = {"data": {"_target_": "some.Data"}, "folds": scheme, "model": model, "trainer": {"max_epochs": 2}, "seed": 0}
+    (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    scores = summarise(oof, samples.classes, samples.positive)
+    told = {metric: {**s, "low": s["value"] - 0.1, "high": s["value"] + 0.1} for metric, s in scores.items()}
+    (path / "metrics.json").write_text(json.dumps(told))
+    return FinishedRun.at(path)
