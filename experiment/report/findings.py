@@ -105,7 +105,7 @@ def warnings(
             f"p-value a test can give is {2.0 ** (1 - cohort.clusters.count):.2g}."
         )
     share = float(cohort.is_positive.mean())
-    if min(share, 1 - share) < RARE:
+    if min(share, float((~cohort.is_positive).mean())) < RARE:
         told.append(
             f"One class is rare (positives {share:.0%}): read balanced accuracy and AUPRC, not accuracy; models with balanced "
             "class weights give probabilities for equally frequent classes, which are too high here."

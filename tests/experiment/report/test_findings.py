@@ -1,0 +1,187 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiment.report.findings import headline, pair_of, ranked, still_falling, warnings
+
+NAN = float("nan")
+
+
+def metric(value, low=None, high=None):
+    return {"value": value, "low": value - 0.1 if low is None else low, "high": value + 0.1 if high is None else high}
+
+
+def model(balanced_accuracy, auroc=0.8, ece=0.01):
+    metrics = {"balanced_accuracy": metric(balanced_accuracy), "auroc": metric(auroc)}
+    return {"metrics": metrics, "calibration": {"ece": ece}}
+
+
+def pair(first, second, metric, difference=0.1, p_holm=0.5, detectable=0.25):
+    return {
+        "first": first, "second": second, "metric": metric, "difference": difference, "low": difference - 0.01,
+        "high": difference + 0.02, "p_holm": p_holm, "detectable": detectable,
+    }  # fmt: skip
+
+
+def evidence(models, *pairs):
+    return {"models": models, "pairs": list(pairs)}
+
+
+ONE = evidence({"net": model(0.75)})
+TWO = evidence(
+    {"net": model(0.75, auroc=0.875), "svm": model(0.85)},
+    pair("net", "svm", "balanced_accuracy", difference=-0.1, p_holm=0.02),
+    pair("net", "svm", "auroc", difference=0.075, p_holm=0.5),
+)
+
+
+def test_models_are_ranked_by_balanced_accuracy_and_the_undefined_last():
+    assert ranked(evidence({"a": model(0.7), "b": model(NAN), "c": model(0.9)})) == ["c", "a", "b"]
+
+
+def test_the_headline_names_the_best_model_and_both_intervals():
+    assert headline(TWO)[0] == (
+        "Best of 2 models: svm, balanced accuracy 0.850 (95 % interval 0.750 to 0.950) "
+        "and AUROC 0.800 (95 % interval 0.700 to 0.900)."
+    )
+
+
+def test_the_second_sentence_compares_the_best_with_the_next_from_its_own_side():
+    assert headline(TWO)[1] == (
+        "Against the next, net, it is better in balanced accuracy (+0.100, 95 % interval +0.080 to +0.110, p = 0.02 after "
+        "Holm) and not shown to be better in AUROC (−0.075, 95 % interval −0.095 to −0.065, p = 0.5 after Holm)."
+    )
+
+
+def test_one_model_is_not_called_the_best():
+    assert headline(ONE) == [
+        "net, balanced accuracy 0.750 (95 % interval 0.650 to 0.850) and AUROC 0.800 (95 % interval 0.700 to 0.900)."
+    ]
+
+
+def test_surely_worse_is_not_better():
+    worse = evidence(
+        {"net": model(0.75), "svm": model(0.85)},
+        *(pair("svm", "net", name, difference=-0.1, p_holm=0.001) for name in ("balanced_accuracy", "auroc")),
+    )
+    assert headline(worse)[1].count("not shown to be better") == 2
+
+
+def test_undefined_numbers_are_dashes():
+    found = evidence({"net": model(0.75, auroc=NAN), "svm": model(0.5)}, *(
+        pair("net", "svm", name, difference=NAN, p_holm=NAN) for name in ("balanced_accuracy", "auroc")
+    ))  # fmt: skip
+    text = " ".join(headline(found))
+    assert "AUROC – (95 % interval – to –)" in text
+    assert "(–, 95 % interval – to –, p = – after Holm)" in text
+    assert "nan" not in text
+
+
+def test_a_pair_can_be_asked_for_from_either_side():
+    forward, backward = pair_of(TWO, "net", "svm", "auroc"), pair_of(TWO, "svm", "net", "auroc")
+    assert (backward["difference"], backward["low"], backward["high"]) == (
+        -forward["difference"], -forward["high"], -forward["low"],
+    )  # fmt: skip
+    with pytest.raises(KeyError, match="net and mean were not compared on auroc"):
+        pair_of(TWO, "net", "mean", "auroc")
+
+
+def cohort(positives=10, negatives=10, patients=40, grouped=True):
+    truth = np.arange(positives + negatives) < positives
+    return SimpleNamespace(grouped=grouped, clusters=SimpleNamespace(count=patients), is_positive=truth)
+
+
+def told(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False):
+    auroc = auroc or {"value": 0.8, "mean": 0.8, "sd": 0.01}
+    scores = {title: {"auroc": auroc} for title in found["models"]}
+    return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in)
+
+
+def falling(*losses, column="val/loss"):
+    return {"repeat-0/fold-0": pd.DataFrame({"epoch": range(len(losses)), "train/loss": 1.0, column: losses})}
+
+
+def gap(value):
+    return {"choice": "weights of stacking", "metric": "auroc", "honest": 0.5, "naive": 0.5 + value, "gap": value}
+
+
+def test_nothing_is_told_where_nothing_is_wrong():
+    assert told() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "quiet", "loud"),
+    [
+        ("built-in synthetic images", {"built_in": False}, {"built_in": True}),
+        ("No patients were given", {"given": cohort(patients=5)}, {"given": cohort(patients=5, grouped=False)}),
+        ("Only 19 patients", {"given": cohort(patients=20)}, {"given": cohort(patients=19)}),
+        ("One class is rare (positives 19%)", {"given": cohort(20, 80)}, {"given": cohort(19, 81)}),
+        ("One class is rare (positives 81%)", {"given": cohort(80, 20)}, {"given": cohort(81, 19)}),
+        (
+            "unsteady over folds (standard deviation of the AUROC 0.051)",
+            {"auroc": {"value": 0.8, "mean": 0.8, "sd": 0.05}},
+            {"auroc": {"value": 0.8, "mean": 0.8, "sd": 0.051}},
+        ),
+        (
+            "the AUROC over all rows (0.800) lies below the mean of the folds (0.825)",
+            {"auroc": {"value": 0.8, "mean": 0.8125, "sd": 0.01}},
+            {"auroc": {"value": 0.8, "mean": 0.825, "sd": 0.01}},
+        ),
+        (
+            "probabilities are off by 0.06 on average",
+            {"found": evidence({"net": model(0.75, ece=0.05)})},
+            {"found": evidence({"net": model(0.75, ece=0.06)})},
+        ),
+        ("the val loss still fell by 6% in the last epoch", {"curves": falling(2, 1, 0.95)}, {"curves": falling(2, 1, 0.94)}),
+        (
+            "Choosing the weights of stacking on the reported rows would have claimed 0.625 instead of 0.500",
+            {"gaps": [gap(0.005)]},
+            {"gaps": [gap(0.02), gap(0.125), gap(0.005)]},
+        ),
+    ],
+)
+def test_a_warning_appears_exactly_when_its_number_says_so(words, quiet, loud):
+    assert not any(words.split(" (")[0] in line for line in told(**quiet))
+    assert len([line for line in told(**loud) if words in line]) == 1
+
+
+def test_few_patients_are_no_news_where_there_are_none():
+    assert not any("Only" in line for line in told(cohort(patients=5, grouped=False)))
+
+
+def test_the_smallest_p_value_is_that_of_all_swaps():
+    # Two models swapped within 5 patients: 32 ways, the two extreme ones are as extreme as what was seen.
+    assert any("smallest p-value a test can give is 0.062." in line for line in told(cohort(patients=5)))
+
+
+def test_of_several_models_the_best_is_flattered_and_the_detectable_difference_is_told():
+    assert [line for line in told(found=TWO) if "was picked on the rows" in line and "below 0.250" in line]
+    undefined = evidence(
+        TWO["models"],
+        pair("net", "svm", "balanced_accuracy", detectable=NAN),
+        pair("net", "svm", "auroc"),
+        pair("net", "other", "balanced_accuracy", detectable=0.125),
+    )
+    assert [line for line in told(found=undefined) if "below 0.125" in line]
+
+
+def test_undefined_scores_raise_no_warning():
+    assert told(found=evidence({"net": model(0.75, ece=NAN)}), auroc={"value": NAN, "mean": NAN, "sd": NAN}) == []
+
+
+def test_each_model_is_warned_about_by_name():
+    lines = told(found=TWO, auroc={"value": 0.8, "mean": 0.8, "sd": 0.1})
+    assert [line.split(":")[0] for line in lines if "unsteady" in line] == ["svm", "net"]
+
+
+def test_the_fall_is_the_mean_over_folds():
+    curves = {"a": falling(4, 3)["repeat-0/fold-0"], "b": falling(4, 4)["repeat-0/fold-0"]}
+    assert still_falling(curves) == pytest.approx(1 / 8)
+
+
+def test_without_val_loss_the_loss_of_fit_rows_is_looked_at():
+    assert still_falling(falling(2, 1, column="train/loss")) == pytest.approx(1 / 2)
+    assert still_falling(falling(1)) is None
+    assert still_falling({}) is None
