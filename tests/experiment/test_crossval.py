@@ -1,5 +1,8 @@
 """Cross-validation around a model that costs nothing: it answers with a number that tells who it was."""
 
+import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ from pytorch_lightning import seed_everything
 from datamodules.synthetic import SyntheticDataModule
 from experiment.contracts import FinishedFold, FoldModel, predictions
 from experiment.crossval import CrossValidation
+from experiment.errors import UserError
+from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme
 from experiment.progress import Progress
-from experiment.recipe import Recipe
+from experiment.recipe import Recipe, plan
 from experiment.terminal import err
 from experiment.tracking import NoTracker
 
@@ -121,3 +126,40 @@ def test_repeats_predict_every_image_once_each(tiny_data, tmp_path: Path, log) -
     assert oof.groupby("repeat")["sample_id"].nunique().tolist() == [60, 60]
     assert len(result.scores["accuracy"]["folds"]) == 6
     assert isinstance(result.run.fold(next(iter(validation(tiny_data, tmp_path, repeats=2).splits))), FinishedFold)
+
+
+def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: Path, log) -> None:
+    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(told("base"))[0].run.path
+    log.clear()
+    member = plan({"run": str(elsewhere)}, {}, has_val=False, title="taken")
+    results = validation(tiny_data, tmp_path / "here").run(told("top", a=member))
+    assert {run for run, _, _ in log} == {"top"}
+    assert [result.title for result in results] == ["taken", "top"]
+    assert results[0].run.path == elsewhere
+    inputs = FinishedRun.at(results[1].run.path).inputs()
+    assert {name: run.path for name, run in inputs.items()} == {"a": elsewhere}
+
+
+def test_a_finished_run_of_other_folds_images_or_classes_is_refused(tiny_data, tmp_path: Path, log) -> None:
+    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(told("base"))[0].run.path
+    top = told("top", a=plan({"run": str(elsewhere)}, {}, has_val=False, title="taken"))
+    with pytest.raises(UserError, match=r"taken: run .* has other folds"):
+        validation(tiny_data, tmp_path, k=2).run(top)
+    other = SyntheticDataModule(images=60, patients=12, difficulty=0.0, image_size=32, batch_size=8, seed=1)
+    other.load()
+    with pytest.raises(UserError, match=r"has other images"):
+        validation(other, tmp_path).run(top)
+    samples = tiny_data.samples
+    renamed = copy.copy(tiny_data)
+    renamed.samples = replace(samples, classes=("no", "yes"), positive="yes")
+    with pytest.raises(UserError, match=r"has other classes, \['absent', 'present'\]"):
+        validation(renamed, tmp_path).run(top)
+
+
+def test_metrics_are_stored_with_their_intervals_once_all_folds_are_there(tiny_data, tmp_path: Path, log) -> None:
+    partly = validation(tiny_data, tmp_path, only=[0]).run(told("base"))[0]
+    assert "low" not in partly.scores["accuracy"]
+    whole = validation(tiny_data, tmp_path).run(told("base"))[0]
+    stored = json.loads((whole.run.path / "metrics.json").read_text())["accuracy"]
+    assert stored["low"] <= stored["value"] <= stored["high"]
+    assert validation(tiny_data, tmp_path).run(told("base"))[0].scores["accuracy"] == stored
