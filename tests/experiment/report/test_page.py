@@ -57,9 +57,9 @@ def content(tmp_path_factory, make_samples):
     ids = [f"{PREFIX}{sample}" for sample in plain.rows["sample_id"]]
     samples = dataclasses.replace(plain, rows=plain.rows.assign(sample_id=ids), classes=CLASSES, positive=CLASSES[0])
     losses = {"train/loss": [1.0, 0.5], "val/loss": [1.0, 0.75]}
-    one = finished_run(folder / "one-0", samples, skill=0.25, name=NAMES[0], losses=losses)
-    two = finished_run(folder / "two-0", samples, skill=0.25, seed=1, name=NAMES[1], losses=losses)
-    both = finished_run(folder / "both-0", samples, skill=0.25, seed=2, inputs={NAMES[0]: one, NAMES[1]: two}, name="both")
+    one = finished_run(folder / "one-0", samples, skill=0.0, name=NAMES[0], losses=losses)
+    two = finished_run(folder / "two-0", samples, skill=0.0, seed=1, name=NAMES[1], losses=losses)
+    both = finished_run(folder / "both-0", samples, skill=0.0, seed=2, inputs={NAMES[0]: one, NAMES[1]: two}, name="both")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence, "RESAMPLES", 50)
         return gather(both.everyone())
