@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from experiment.combining import COMBINERS, NEED_VAL
+from experiment.combining import COMBINERS, NEED_VAL, Stacking
 from experiment.contracts import FoldModel, predictions, probability_columns
 from experiment.errors import UserError, check_class_weights, not_allowed
 
@@ -21,21 +21,27 @@ class EnsembleEvaluator(FoldModel):
     Args:
         classes: class names.
         combiner: a name of `experiment.combining.COMBINERS`.
-        class_weights: what learned combiners learn for: ``balanced`` gives all classes the same say, ``none`` all rows.
+        class_weights: what is learned is learned for: ``balanced`` gives all classes the same say, ``none`` all rows.
+        calibration: ``val`` recalibrates the combined probabilities by logistic regression on val rows, which also moves the
+            threshold; ``none`` leaves them as combined. With ``class_weights=none`` they then match the frequencies found.
         inputs: names of the members, told by the engine.
     """
 
     # ``network`` is only where the config keeps the ResNet that several members share
     built_on: ClassVar[tuple[str, ...]] = ("members", "network")
 
-    def __init__(self, classes: Sequence[str], combiner: str, class_weights: str, inputs: Sequence[str] = ()) -> None:
+    def __init__(
+        self, classes: Sequence[str], combiner: str, class_weights: str, calibration: str, inputs: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         _check_combiner(combiner)
         check_class_weights("model.class_weights", class_weights)
+        _check_calibration(calibration)
         self.save_hyperparameters()
         self.classes = tuple(classes)
         self.member_names = tuple(inputs)
         self.combiner = COMBINERS[combiner](len(inputs), len(self.classes))
+        self.calibrator = Stacking(1, len(self.classes)) if calibration == "val" else None
         self.members = nn.ModuleDict()
 
     @classmethod
@@ -48,9 +54,12 @@ class EnsembleEvaluator(FoldModel):
 
     @classmethod
     def needs_val(cls, config: Mapping[str, Any]) -> str | None:
-        """Some combiners learn."""
+        """Some combiners learn, and so does a calibration."""
         combiner = config["combiner"]
         _check_combiner(combiner)
+        _check_calibration(config["calibration"])
+        if config["calibration"] == "val":
+            return "calibration=val learns from val rows; calibration=none does not"
         return f"combiner={combiner} learns from val rows; combiner=logit_mean does not" if combiner in NEED_VAL else None
 
     def fit_tables(self, val: Mapping[str, pd.DataFrame], target: pd.Series) -> None:
@@ -61,13 +70,23 @@ class EnsembleEvaluator(FoldModel):
             weight = torch.ones(len(self.classes))
             if self.hparams["class_weights"] == "balanced":
                 weight = len(target) / (len(self.classes) * classes.bincount(minlength=len(self.classes)).clamp_min(1))
-            self.combiner.fit(self._stacked(val, ids), classes, weight)
+            p = self._stacked(val, ids)
+            self.combiner.fit(p, classes, weight)
+            if self.calibrator is not None:
+                with torch.no_grad():
+                    combined = self.combiner(p)
+                self.calibrator.fit(combined[None], classes, weight)
+
+    def _combined(self, p: Tensor) -> Tensor:
+        """(M, N, K) to (N, K)."""
+        out: Tensor = self.combiner(p)
+        return out if self.calibrator is None else self.calibrator(out[None])
 
     def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         """One table of predictions from the members' tables of the same rows."""
         ids = members[self.member_names[0]]["sample_id"].tolist()
         with torch.inference_mode():
-            return predictions(ids, self.combiner(self._stacked(members, ids)).numpy(), self.classes)
+            return predictions(ids, self._combined(self._stacked(members, ids)).numpy(), self.classes)
 
     def _stacked(self, tables: Mapping[str, pd.DataFrame], sample_ids: Sequence[str]) -> Tensor:
         """(M, N, K) by name: members, samples and classes must agree.
@@ -91,8 +110,7 @@ class EnsembleEvaluator(FoldModel):
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities, (B, 3, H, H) to (B, K)."""
-        out: Tensor = self.combiner(torch.stack([self.members[name](images).double() for name in self.member_names]))
-        return out
+        return self._combined(torch.stack([self.members[name](images).double() for name in self.member_names]))
 
     def configure_optimizers(self) -> None:
         """Nothing is trained by gradient."""
@@ -101,3 +119,8 @@ class EnsembleEvaluator(FoldModel):
 def _check_combiner(combiner: str) -> None:
     if combiner not in COMBINERS:
         raise not_allowed("model.combiner", combiner, COMBINERS)
+
+
+def _check_calibration(calibration: str) -> None:
+    if calibration not in ("none", "val"):
+        raise not_allowed("model.calibration", calibration, ("none", "val"))

@@ -16,7 +16,8 @@ ON_FEATURES = {
 }  # fmt: skip
 ENSEMBLE = {
     "_target_": "lightning_modules.ensemble.EnsembleEvaluator", "name": "ensemble", "combiner": "mean",
-    "class_weights": "none", "network": NETWORK, "members": {"resnet": NETWORK, "on_features": ON_FEATURES},
+    "class_weights": "none", "calibration": "none", "network": NETWORK,
+    "members": {"resnet": NETWORK, "on_features": ON_FEATURES},
 }  # fmt: skip
 
 

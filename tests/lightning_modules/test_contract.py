@@ -28,7 +28,7 @@ TINY = [
     "backbone.taps=[layer1,layer3]", "backbone.pooling=[mean,max]",
 ]  # fmt: skip
 # A model whose default learns nothing is tested with a setting that does, or the test for leaks could not fail.
-LEARNING = {"ensemble": ["model.combiner=stacking"]}
+LEARNING = {"ensemble": ["model.combiner=stacking", "model.calibration=val"]}
 
 
 def configured(model: str, root: Path, *overrides: str) -> dict[str, Any]:

@@ -2,10 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit
 
 from experiment.combining import COMBINERS, NEED_VAL
 from experiment.contracts import FoldModel, predictions
 from experiment.errors import UserError
+from experiment.statistics.calibration import slope_and_intercept
 from lightning_modules.ensemble import EnsembleEvaluator
 
 CLASSES = ["absent", "present"]
@@ -17,7 +19,7 @@ def table(present: list[float], ids: list[str] | None = None, classes: list[str]
 
 
 def test_tables_are_joined_by_sample_and_by_class_name_never_by_position() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", "none", inputs=["a", "b"])
     first = table([0.1, 0.5, 0.9])
     second = table([0.3, 0.7, 0.5])[["p/present", "p/absent", "sample_id"]].iloc[[2, 0, 1]]
     combined = ensemble.combine({"a": first, "b": second}).set_index("sample_id")
@@ -25,13 +27,13 @@ def test_tables_are_joined_by_sample_and_by_class_name_never_by_position() -> No
 
 
 def test_members_with_other_samples_are_refused_by_name() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", "none", inputs=["a", "b"])
     with pytest.raises(ValueError, match="member b does not predict the same samples"):
         ensemble.combine({"a": table([0.1, 0.2]), "b": table([0.1, 0.2], ids=["s0", "s9"])})
 
 
 def test_members_with_other_classes_are_refused_by_name() -> None:
-    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", inputs=["a", "b"])
+    ensemble = EnsembleEvaluator(CLASSES, "mean", "balanced", "none", inputs=["a", "b"])
     with pytest.raises(ValueError, match=r"member b predicts \['p/no', 'p/yes'\]"):
         ensemble.combine({"a": table([0.1]), "b": table([0.1], classes=["no", "yes"])})
 
@@ -45,9 +47,10 @@ class Constant(FoldModel):
         return torch.tensor([[1 - self.present, self.present]]).expand(len(images), 2)
 
 
+@pytest.mark.parametrize("calibration", ["none", "val"])
 @pytest.mark.parametrize("combiner", sorted(COMBINERS))
-def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str) -> None:
-    ensemble = EnsembleEvaluator(CLASSES, combiner, "balanced", inputs=["a", "b"])
+def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str, calibration: str) -> None:
+    ensemble = EnsembleEvaluator(CLASSES, combiner, "balanced", calibration, inputs=["a", "b"])
     val = {"a": table([0.1, 0.8, 0.3, 0.9]), "b": table([0.4, 0.4, 0.6, 0.7])}
     ensemble.fit_tables(val, pd.Series(["absent", "present", "absent", "present"], index=[f"s{i}" for i in range(4)]))
     ensemble.attach({"a": Constant(0.8), "b": Constant(0.4)})
@@ -58,7 +61,7 @@ def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str
 
 def test_learned_combiners_say_that_they_need_val() -> None:
     for name in COMBINERS:
-        reason = EnsembleEvaluator.needs_val({"combiner": name})
+        reason = EnsembleEvaluator.needs_val({"combiner": name, "calibration": "none"})
         assert (reason is not None) == (name in NEED_VAL)
 
 
@@ -69,4 +72,25 @@ def test_one_member_is_no_ensemble() -> None:
 
 def test_an_unknown_combiner_says_what_is_allowed() -> None:
     with pytest.raises(UserError, match="mean, logit_mean, weighted, stacking, vote"):
-        EnsembleEvaluator(CLASSES, "best", "balanced", inputs=["a", "b"])
+        EnsembleEvaluator(CLASSES, "best", "balanced", "none", inputs=["a", "b"])
+
+
+def test_calibration_on_val_makes_over_sure_members_mean_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(size=4000) * 1.5
+    truth = rng.random(4000) < expit(odds)
+    ids = [f"s{number}" for number in range(4000)]
+    table = predictions(ids, np.stack([expit(-3 * odds), expit(3 * odds)], axis=1), CLASSES)
+    ensemble = EnsembleEvaluator(CLASSES, "logit_mean", "none", "val", inputs=["a", "b"])
+    ensemble.fit_tables({"a": table, "b": table}, pd.Series([CLASSES[int(one)] for one in truth], index=ids))
+    slope, intercept = slope_and_intercept(truth, ensemble.combine({"a": table, "b": table})[f"p/{CLASSES[1]}"].to_numpy())
+    assert slope == pytest.approx(1, abs=0.02)
+    assert intercept == pytest.approx(0, abs=0.02)
+    assert slope_and_intercept(truth, table[f"p/{CLASSES[1]}"].to_numpy())[0] == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_calibration_learns_from_val_rows() -> None:
+    said = EnsembleEvaluator.needs_val({"combiner": "mean", "calibration": "val"})
+    assert said == "calibration=val learns from val rows; calibration=none does not"
+    with pytest.raises(UserError, match=r"model.calibration=test is not allowed; allowed: none, val"):
+        EnsembleEvaluator(CLASSES, "mean", "balanced", "test", inputs=["a", "b"])
