@@ -165,9 +165,12 @@ class Rank(Combiner):
     def forward(self, p: Tensor) -> Tensor:
         """(M, N, K) to (N, K)."""
         values = p.permute(0, 2, 1).double().contiguous()  # (M, K, N)
-        low = torch.searchsorted(self.quantile, values, right=False).double()
-        high = torch.searchsorted(self.quantile, values, right=True).double()
-        rank = ((low + high) / 2 - 0.5).clamp(0.5, GRID - 1.5).div(GRID - 1).mean(dim=0).T
+        first, beyond = (torch.searchsorted(self.quantile, values, right=right) for right in (False, True))
+        # between two quantiles in proportion; on a run of equal ones their middle
+        left, right = (self.quantile.gather(2, at.clamp(0, GRID - 1)) for at in (first - 1, first))
+        between = first - 1 + (values - left) / (right - left).clamp_min(torch.finfo(torch.float64).tiny)
+        position = torch.where(beyond > first, (first + beyond - 1) / 2, between)
+        rank = position.clamp(0.5, GRID - 1.5).div(GRID - 1).mean(dim=0).T
         return (rank / rank.sum(dim=1, keepdim=True)).to(p.dtype)
 
 

@@ -53,9 +53,9 @@ def test_with_its_members_it_says_of_images_what_it_says_of_tables(combiner: str
     ensemble = EnsembleEvaluator(CLASSES, combiner, "balanced", calibration, inputs=["a", "b"])
     val = {"a": table([0.1, 0.8, 0.3, 0.9]), "b": table([0.4, 0.4, 0.6, 0.7])}
     ensemble.fit_tables(val, pd.Series(["absent", "present", "absent", "present"], index=[f"s{i}" for i in range(4)]))
-    ensemble.attach({"a": Constant(0.8), "b": Constant(0.4)})
+    ensemble.attach({"a": Constant(0.75), "b": Constant(0.5)})  # no ties with val: a rank jumps there
     on_images = ensemble(torch.zeros(1, 3, 8, 8))[0, 1].item()
-    on_tables = ensemble.combine({"a": table([0.8]), "b": table([0.4])})["p/present"][0]
+    on_tables = ensemble.combine({"a": table([0.75]), "b": table([0.5])})["p/present"][0]
     assert on_images == pytest.approx(on_tables, abs=1e-6)
 
 
@@ -71,7 +71,7 @@ def test_one_member_is_no_ensemble() -> None:
 
 
 def test_an_unknown_combiner_says_what_is_allowed() -> None:
-    with pytest.raises(UserError, match="mean, logit_mean, weighted, stacking, vote"):
+    with pytest.raises(UserError, match="mean, logit_mean, weighted, stacking, greedy, rank, vote"):
         EnsembleEvaluator(CLASSES, "best", "balanced", "none", inputs=["a", "b"])
 
 
