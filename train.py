@@ -45,8 +45,9 @@ def main(cfg: DictConfig) -> float:
     results = validation.run(recipe)
 
     print_results(results, terminal.out)
-    if page := publish(results, data, tracker):
-        terminal.err.print(f"report: {page}", soft_wrap=True, highlight=False)
+    if published := publish(results, data, tracker):
+        terminal.out.print(" ".join(published.headline), highlight=False)
+        terminal.out.print(f"report: {published.page}", soft_wrap=True, highlight=False)
     if told := tracker.close():
         terminal.err.print(told, highlight=False)
     terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from experiment.contracts import FoldData
@@ -15,27 +16,40 @@ from experiment.tracking import Summary, Tracker
 SHOWN = "shown.json"  # the trackers that have a run's summary
 
 
-def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Path | None:
+@dataclass(frozen=True)
+class Published:
+    """What a complete job leaves to read.
+
+    Attributes:
+        page: the report.
+        headline: its first sentences: the best model, how sure that is, and whether it beats the next.
+    """
+
+    page: Path
+    headline: Sequence[str]
+
+
+def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Published | None:
     """Write the report of a complete job, and tell the tracker of the runs that it has not seen.
 
     A job that was stopped before, or ran without a tracker, is made up for by the next command.
 
     Returns:
-        The report's page, or None while folds are missing.
+        Where the report is and what it says first, or None while folds are missing.
     """
     if not results[-1].complete:
         return None
     page = results[-1].run.path / "report.html"
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
     if page.exists() and not unseen:
-        return page
+        return Published(page, json.loads(page.with_name("evidence.json").read_text())["headline"])
     content = gather(FinishedRun.at(results[-1].run.path).everyone())
     if not page.exists():
         write(content, page.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data)):
             run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
-    return page
+    return Published(page, list(content.headline))
 
 
 def _seen_by(run: Run) -> list[str]:

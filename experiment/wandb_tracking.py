@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from pytorch_lightning.loggers import Logger
 
-from experiment.contracts import probability_columns
 from experiment.tracking import NoTracker, Summary
+from experiment.wandb_content import curves, numbers, table
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class WandbTracker(NoTracker):
         told = False
         with _only_warned("did not take a run's summary"):
             started.summary.update(numbers(shown))
-            started.log({**_curves(shown), "oof": _table(shown, self.pictures)})
+            started.log({**curves(shown), "oof": table(shown, self.pictures)})
             started.log_artifact(self._artifact(shown))
             told = True
         with _only_warned("could not finish a run"):
@@ -131,62 +131,6 @@ class WandbTracker(NoTracker):
         folder = Path(self.offline_runs[0]).parent
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         return f"W&B: {len(self.offline_runs)} runs written offline; upload with: wandb sync {where}/offline-run-*"
-
-
-def numbers(shown: Summary) -> dict[str, float]:
-    """Everything of a run that is a number, by the name it has in W&B."""
-    out: dict[str, float] = {"seconds": shown.seconds}
-    for name, s in shown.scores.items():
-        out |= {f"oof/{name}": s["value"], f"oof/{name}/low": s["low"], f"oof/{name}/high": s["high"]}
-        out |= {f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}
-    for kind in ("calibration", "operating"):
-        out |= {f"{kind}/{name}": value for name, value in shown.evidence[kind].items() if isinstance(value, float)}
-    for pair in shown.pairs:
-        other = pair["second"] if pair["first"] == shown.config["title"] else pair["first"]
-        turn = 1 if pair["second"] == other else -1
-        where = f"against/{other}/{pair['metric']}"
-        out |= {f"{where}/difference": turn * pair["difference"], f"{where}/p_holm": pair["p_holm"]}
-    return out
-
-
-def _curves(shown: Summary) -> dict[str, Any]:
-    """ROC, precision and recall, reliability and decision curve, as W&B's own line plots."""
-    import wandb
-
-    curves = {name: (c["x"], c["y"]) for name, c in shown.evidence["curves"].items()}
-    curves["reliability"] = (shown.evidence["calibration"]["predicted"], shown.evidence["calibration"]["observed"])
-    axes = {
-        "roc": ("1 - specificity", "sensitivity"), "pr": ("sensitivity", "precision"),
-        "decision": ("threshold", "net benefit"), "reliability": ("predicted", "observed"),
-    }  # fmt: skip
-    plots = {}
-    for name, (x, y) in curves.items():
-        table = wandb.Table(columns=list(axes[name]), data=[list(point) for point in zip(x, y, strict=True)])
-        plots[f"curves/{name}"] = wandb.plot.line(table, *axes[name], title=name)
-    return plots
-
-
-def _table(shown: Summary, pictures: int) -> Any:
-    """The out-of-fold table, the most wrong rows first, with the image in the first ones."""
-    import wandb
-
-    oof = shown.oof
-    classes = [name.removeprefix("p/") for name in map(str, oof) if name.startswith("p/")]
-    p = oof[probability_columns(classes)].to_numpy()
-    own = p[range(len(oof)), [classes.index(target) for target in oof["target"]]]
-    ordered = oof.assign(decided=[classes[k] for k in p.argmax(axis=1)], p_of_target=own).sort_values(
-        "p_of_target", kind="stable"
-    )
-    table = wandb.Table(columns=["image", *ordered.columns])
-    for number, row in enumerate(ordered.to_dict("records")):
-        image = None
-        if number < pictures:
-            try:
-                image = wandb.Image(shown.picture(row["sample_id"]))
-            except (OSError, ValueError, KeyError) as error:
-                log.warning("%s is not shown in W&B: %s", row["sample_id"], error)
-        table.add_data(image, *row.values())
-    return table
 
 
 def _own_tags(config: Mapping[str, Any]) -> list[str]:

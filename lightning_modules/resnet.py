@@ -138,7 +138,9 @@ class ResNet(FoldModel):
         if hp["schedule"] == "cosine":
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         else:
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=hp["warmup"])
+            # a rise of one step has no length, and torch divides by it
+            rise = hp["warmup"] if hp["warmup"] * steps > 1 else 0.0
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=rise)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

@@ -40,6 +40,7 @@ def written(monkeypatch):
     def write(content, folder, picture):
         folders.append(folder)
         (folder / "report.html").touch()
+        (folder / "evidence.json").write_text(json.dumps({"headline": list(content.headline)}))
 
     monkeypatch.setattr(publishing, "write", write)
     return folders
@@ -57,8 +58,10 @@ def results(tmp_path, make_samples, monkeypatch):
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):
     page = results[-1].run.path / "report.html"
-    assert publish(results, Data(), NoTracker()) == page
-    assert publish(results, Data(), NoTracker()) == page
+    first, again = publish(results, Data(), NoTracker()), publish(results, Data(), NoTracker())
+    assert first == again
+    assert first.page == page
+    assert first.headline[0].startswith("Best of 3 models: ")
     assert written == [page.parent]
 
 
@@ -119,6 +122,5 @@ def test_nothing_is_published_while_folds_are_missing(results, written):
 
 
 def test_the_report_holds_every_model(results):
-    page = publish(results, Data(), NoTracker())
-    text = page.read_text()
+    text = publish(results, Data(), NoTracker()).page.read_text()
     assert all(f"<tr><th>{result.title}</th>" in text for result in results)

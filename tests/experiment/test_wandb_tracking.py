@@ -15,7 +15,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
 from experiment.tracking import Summary
-from experiment.wandb_tracking import WandbTracker, numbers
+from experiment.wandb_content import numbers
+from experiment.wandb_tracking import WandbTracker
 
 SCORES = {
     "auroc": {"value": 0.5, "low": 0.375, "high": 0.625, "mean": 0.25, "sd": 0.125},

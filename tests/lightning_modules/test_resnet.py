@@ -83,6 +83,18 @@ def test_schedules_end_where_they_should(schedule: str, end: float) -> None:
     assert math.isclose(optimizer.param_groups[0]["lr"], end, abs_tol=1e-3)
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(4, 0.25), (2, 0.5), (1, 0.3), (3, 0.0)])
+def test_a_rise_of_a_step_or_less_is_left_out(steps: int, warmup: float) -> None:
+    model = attached(resnet(lr=1.0, warmup=warmup))
+    model.trainer.estimated_stepping_batches = steps
+    configured = model.configure_optimizers()
+    assert configured["optimizer"].param_groups[0]["lr"] <= 1.0  # type: ignore[index]
+    for _ in range(steps - 1):
+        configured["optimizer"].step()  # type: ignore[index]
+        configured["lr_scheduler"]["scheduler"].step()  # type: ignore[index]
+    assert math.isfinite(configured["optimizer"].param_groups[0]["lr"])  # type: ignore[index]
+
+
 def test_the_checkpoint_does_not_remember_where_the_weights_came_from() -> None:
     assert resnet().hparams["backbone"]["weights"] is None
 
