@@ -31,6 +31,7 @@ STYLE: Any = {
 }  # fmt: skip
 
 PIXELS = 112  # of the page an inch, so that a figure's text is as large as the page's small print
+WIDE = 20  # ratio of losses from which on their axis is logarithmic
 WIDTH, HEIGHT = 4.2, 3.4  # inches: half the page, all of a phone
 
 Models = Mapping[str, Mapping[str, Any]]
@@ -163,6 +164,9 @@ def learning(title: str, by_fold: Mapping[str, pd.DataFrame]) -> str:
                 mean = pd.concat(known).groupby("epoch")[column].mean()
                 ax.plot(mean.index + 1, mean, color=color, marker="o", markersize=4, label=label)
         ax.set(title=title, xlabel="epoch", ylabel="loss")
+        low, high = ax.dataLim.intervaly
+        if low > 0 and high > WIDE * low:
+            ax.set_yscale("log")  # or one wild first epoch would flatten all others
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         return _svg(figure, f"learning-{title}", f"Loss of {title} by epoch")
