@@ -146,8 +146,16 @@ class KFoldDataModule(FoldData):
 
     def loader(self, *parts: Part) -> DataLoader[Any]:
         """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
-        ids = [sample for part in parts for sample in getattr(self.split, part)]
-        return self._loader(ids, train=False)
+        return self.rows_loader([sample for part in parts for sample in getattr(self.split, part)])
+
+    def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
+        """Batches of these rows in this order, not augmented."""
+        return self._loader(sample_ids, train=False)
+
+    @property
+    def transform(self) -> Mapping[str, Any]:
+        """Resizing to squares; a batch's size may move the last digits of a feature, so it counts too."""
+        return {"image_size": self.image_size, "batch_size": self.batch_size}
 
     def _loader(self, sample_ids: Sequence[str], train: bool) -> DataLoader[Any]:
         positions = [self._position[sample] for sample in sample_ids]

@@ -132,6 +132,15 @@ class FoldData(LightningDataModule):
         """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
         raise NotImplementedError
 
+    def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
+        """Batches of these rows in this order, not augmented."""
+        raise NotImplementedError
+
+    @property
+    def transform(self) -> Mapping[str, Any]:
+        """What is done to a stored image before a model sees it, as plain values: with the pixels it decides the features."""
+        raise NotImplementedError
+
     def views(self, sample_ids: Sequence[str]) -> Tensor:
         """Images as a model sees them, not augmented: (B, 3, H, H), float32 RGB in [0, 1]."""
         raise NotImplementedError
@@ -202,8 +211,15 @@ class LearnsFromTables(Protocol):
 class FitsOnFeatures(Protocol):
     """A model with a head that is fitted on skip features after training (by the callback `fit_svm`)."""
 
+    @property
+    def network(self) -> Mapping[str, Any] | None:
+        """What decides the features besides images and precision, as plain values; None if it cannot be named."""
+
     def extract(self, images: Tensor) -> Tensor:
-        """Skip features of a batch: (B, 3, H, W) to (B, F)."""
+        """Every feature that any choice of taps and poolings may ask for: (B, 3, H, W) to (B, F_all)."""
+
+    def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
+        """Features (N, F_all) of rows that will be predicted, so that the network need not see them again."""
 
     def fit_head(
         self,
@@ -214,4 +230,4 @@ class FitsOnFeatures(Protocol):
         sample_ids: Sequence[str],
         seed: int,
     ) -> Mapping[str, float]:
-        """Fit on features (N, F) of fit and val rows (`val` marks the latter); returns what was chosen, for logging."""
+        """Fit on features (N, F_all) of fit and val rows (`val` marks the latter); returns what was chosen, for logging."""

@@ -18,6 +18,8 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
             "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
         }
     ),
+    # Where features are kept, not what they are.
+    "callback": frozenset({"features", "features_gb"}),
     # The class path in `_target_` and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip

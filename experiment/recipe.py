@@ -97,7 +97,7 @@ def plan(
         "trainer": decisive(
             "trainer", own_trainer if own_trainer.get("max_epochs") else {"precision": own_trainer["precision"]}
         ),
-        "callbacks": callbacks,
+        "callbacks": {name: decisive("callback", callback) for name, callback in callbacks.items()},
         "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
     }
     recipe = Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)

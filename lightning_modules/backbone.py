@@ -67,6 +67,7 @@ class SkipBackbone(nn.Module):
         check_pooling("backbone.pooling", pooling)
         if symmetries not in (1, 4, COUNT):
             raise not_allowed("backbone.symmetries", symmetries, (1, 4, COUNT))
+        self.known = tuple(known.values())
         self.taps = tuple(known[tap] for tap in taps)
         self.pooling, self.symmetries = tuple(pooling), symmetries
         self.channels = known["layer4"].channels
@@ -110,6 +111,25 @@ class SkipBackbone(nn.Module):
             return torch.cat([pool(maps[tap.name].float(), how) for tap in self.taps for how in self.pooling], dim=1)
 
         return self.averaged(pooled, images)
+
+    def every_feature(self, images: Tensor) -> Tensor:
+        """Skip features of all taps and poolings there are, in their order: (B, 3, H, H) to (B, F_all), float32."""
+
+        def pooled(view: Tensor) -> Tensor:
+            maps = self.maps(view)
+            return torch.cat([pool(maps[tap.name].float(), how) for tap in self.known for how in POOLINGS], dim=1)
+
+        return self.averaged(pooled, images)
+
+    @property
+    def columns(self) -> list[int]:
+        """Where in `every_feature` the skip features stand, in their order, (F,)."""
+        start, first = 0, {}
+        for tap in self.known:
+            for how in POOLINGS:
+                first[tap.name, how] = start
+                start += tap.channels
+        return [first[tap.name, how] + c for tap in self.taps for how in self.pooling for c in range(tap.channels)]
 
     def averaged(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Mean of `function` over the symmetric views of square images."""

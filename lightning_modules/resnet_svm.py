@@ -53,6 +53,10 @@ class ResNetSVM(FoldModel):
         self.backbone = SkipBackbone(**{**backbone, "weights": None if finetuned else backbone["weights"]})
         self.backbone.requires_grad_(False)
         self.head = SVMHead(self.backbone.features, len(self.classes))
+        self.source: dict[str, Any] | None = None
+        if not finetuned and backbone["weights"] is not None:
+            self.source = {"weights": weights_digest(backbone["name"], backbone["weights"])}
+        self.known: dict[str, Tensor] = {}
 
     @classmethod
     def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -84,10 +88,23 @@ class ResNetSVM(FoldModel):
                 self.backbone.load_state_dict(trunk)
             except RuntimeError as error:
                 raise UserError(f"the backbone of {name} is not that of resnet_svm; give both the same backbone.") from error
+            # the name of a run's folder holds the digest of everything that decided its numbers
+            self.source = {"run": fold.path.parents[1].name, "fold": "/".join(fold.path.parts[-2:])}
+
+    @property
+    def network(self) -> dict[str, Any] | None:
+        """Whose features are read. Random weights have no name: they depend on the fold's seed."""
+        backbone = self.hparams["backbone"]
+        return self.source and {**self.source, "name": backbone["name"], "symmetries": backbone["symmetries"]}
 
     def extract(self, images: Tensor) -> Tensor:
-        """Skip features, (B, 3, H, H) to (B, F)."""
-        return self.backbone.skip_features(images)
+        """Features of all taps and poolings, (B, 3, H, H) to (B, F_all)."""
+        return self.backbone.every_feature(images)
+
+    def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
+        """Features (N, F_all) of rows that will be predicted."""
+        own = torch.from_numpy(features[:, self.backbone.columns])
+        self.known = dict(zip(sample_ids, own, strict=True))
 
     def fit_head(
         self,
@@ -100,7 +117,7 @@ class ResNetSVM(FoldModel):
     ) -> Mapping[str, float]:
         """Fit the SVM on all rows; see `lightning_modules.svm.fit_svm`. Val rows are kept as predicted by inner folds."""
         scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
-        svm = fit_svm(features, target, group, scored, len(self.classes), self.settings, seed)
+        svm = fit_svm(features[:, self.backbone.columns], target, group, scored, len(self.classes), self.settings, seed)
         self.head.fill(svm)
         ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]
         self.held_out = predictions(ids[is_val].tolist(), svm.held_out[is_val], self.classes)
@@ -108,8 +125,16 @@ class ResNetSVM(FoldModel):
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities, (B, 3, H, H) to (B, K)."""
-        out: Tensor = self.head(self.extract(images))
+        out: Tensor = self.head(self.backbone.skip_features(images))
         return out
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
+        """As for every model, but rows whose features are known do not go through the network again."""
+        ids = batch["sample_id"]
+        if not self.known.keys() >= set(ids):
+            return super().predict_step(batch, batch_idx, dataloader_idx)
+        features = torch.stack([self.known[sample] for sample in ids]).to(batch["image"].device)
+        return ids, self.head(features).float()
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing: there are no gradient steps, but Lightning insists on the method."""

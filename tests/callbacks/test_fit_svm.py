@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from tiny import BACKBONE, SVM
 from callbacks.fit_svm import FitSVM
 from datamodules.synthetic import SyntheticDataModule
 from experiment.folds import Splits
+from lightning_modules.backbone import SkipBackbone
 from lightning_modules.resnet_svm import ResNetSVM
 
 
@@ -20,17 +22,22 @@ class Spy(ResNetSVM):
         return super().fit_head(features, target, group, val, sample_ids, seed)
 
 
+def fit(model: ResNetSVM, data: SyntheticDataModule, callback: FitSVM, folder: Path) -> Trainer:
+    trainer = Trainer(
+        max_epochs=0, callbacks=[callback], logger=False, enable_checkpointing=False, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(model, datamodule=data)
+    return trainer
+
+
 @pytest.fixture
 def fitted(tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path) -> tuple[Spy, SyntheticDataModule]:  # type: ignore[no-untyped-def]
     split = next(iter(tiny_splits))
     tiny_data.set_split(split)
     torch.manual_seed(0)
     model = Spy(classes=["absent", "present"], backbone=BACKBONE, features_from="pretrained", svm=SVM)
-    trainer = Trainer(
-        max_epochs=0, callbacks=[FitSVM()], logger=False, enable_checkpointing=False, accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(model, datamodule=tiny_data)
+    fit(model, tiny_data, FitSVM(), tmp_path)
     return model, tiny_data
 
 
@@ -56,3 +63,55 @@ def test_a_model_without_such_a_head_is_refused(tiny_data: SyntheticDataModule) 
     trainer = SimpleNamespace(datamodule=tiny_data)
     with pytest.raises(TypeError, match="LightningModule has no head"):
         FitSVM().on_fit_end(trainer, LightningModule())  # type: ignore[arg-type]
+
+
+def named(**settings: object) -> ResNetSVM:
+    """A model whose network has a name, so that its features may be kept."""
+    torch.manual_seed(0)
+    model = ResNetSVM(
+        classes=["absent", "present"], backbone={**BACKBONE, **settings}, features_from="pretrained", svm={**SVM, "C": [1.0]}
+    )
+    model.source = {"weights": "some file"}
+    return model
+
+
+def test_other_folds_taps_and_poolings_do_not_show_images_to_the_network_again(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    every_feature = SkipBackbone.every_feature
+    monkeypatch.setattr(
+        SkipBackbone, "every_feature", lambda net, images: shown.append(len(images)) or every_feature(net, images)
+    )
+    for split in tiny_splits:
+        for settings in ({}, {"taps": ["layer2"]}, {"pooling": ["std"]}):
+            tiny_data.set_split(split)
+            fit(named(**settings), tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+    assert sum(shown) == len(tiny_data.samples.rows)
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+def test_what_is_predicted_from_kept_features_is_what_the_images_give(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    tiny_data.set_split(next(iter(tiny_splits)))
+    model = named()
+    fit(model, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+    raw = next(iter(tiny_data.loader("test")))
+    batch = tiny_data.on_after_batch_transfer(raw, 0)
+    with torch.inference_mode():
+        ids, kept = model.eval().predict_step(batch, 0)
+        assert ids == batch["sample_id"]
+        torch.testing.assert_close(kept, model(batch["image"]).float(), rtol=1e-4, atol=1e-5)
+        model.known = {}
+        torch.testing.assert_close(kept, model.predict_step(batch, 0)[1], rtol=1e-4, atol=1e-5)
+
+
+def test_random_weights_have_no_name_and_their_features_are_not_kept(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    tiny_data.set_split(next(iter(tiny_splits)))
+    model = named()
+    model.source = None
+    fit(model, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+    assert not (tmp_path / "features").exists()

@@ -43,6 +43,15 @@ def test_taps_are_torchvisions_own_layers() -> None:
         torch.testing.assert_close(maps[name], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("taps", [["layer3"], ["layer4", "stem"], ["layer1", "layer2"]])
+@pytest.mark.parametrize("pooling", [["mean"], ["std", "max"]])
+def test_skip_features_are_columns_of_every_feature(taps: list[str], pooling: list[str]) -> None:
+    net = backbone(taps=taps, pooling=pooling).eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(net.every_feature(images)[:, net.columns], net.skip_features(images), rtol=0, atol=0)
+
+
 def test_skip_features_join_pooled_taps_along_features() -> None:
     net = backbone(taps=["layer1", "layer3"], pooling=["mean", "max"])
     images = torch.rand(2, 3, 64, 64)

@@ -13,6 +13,9 @@ from lightning_modules.resnet_svm import ResNetSVM
 CLASSES = ["absent", "present"]
 
 
+F_ALL = 3 * (64 + 64 + 128 + 256 + 512)  # three poolings of the stem and four stages
+
+
 def resnet_svm(**changes: object) -> ResNetSVM:
     return ResNetSVM(**{"classes": CLASSES, "backbone": BACKBONE, "features_from": "finetuned", "svm": SVM, **changes})
 
@@ -51,7 +54,7 @@ def test_held_out_predictions_are_of_the_val_rows(features_from: str, held_out: 
     model = resnet_svm(features_from=features_from)
     rng = np.random.default_rng(0)
     target = np.arange(80) % 2
-    features = (rng.normal(size=(80, model.backbone.features)) + target[:, None]).astype(np.float32)
+    features = (rng.normal(size=(80, F_ALL)) + target[:, None]).astype(np.float32)
     val = np.arange(80) >= 60
     ids = [f"s{i}" for i in range(80)]
     model.fit_head(features, target, np.array([f"g{i // 2}" for i in range(80)], dtype=object), val, ids, seed=0)
@@ -64,14 +67,16 @@ def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch:
     scored = {}
 
     def spy(*args: object) -> None:
+        assert args[0].shape == (80, model.backbone.features)  # type: ignore[attr-defined]
         scored[features_from] = args[3].sum()  # type: ignore[attr-defined]
         raise StopIteration
 
     monkeypatch.setattr("lightning_modules.resnet_svm.fit_svm", spy)
     val = np.arange(80) >= 60
     for features_from in ("finetuned", "pretrained"):
+        model = resnet_svm(features_from=features_from)
         with pytest.raises(StopIteration):
-            resnet_svm(features_from=features_from).fit_head(None, None, None, val, [], 0)  # type: ignore[arg-type]
+            model.fit_head(np.zeros((80, F_ALL), np.float32), None, None, val, [], 0)  # type: ignore[arg-type]
     assert scored == {"finetuned": 20, "pretrained": 80}
 
 
