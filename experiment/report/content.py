@@ -12,7 +12,7 @@ from experiment.errors import UserError
 from experiment.evidence import Cohort, evidence, hardest
 from experiment.finished import FinishedRun
 from experiment.optimism import FoldTables, gaps
-from experiment.report.findings import headline, ranked, warnings
+from experiment.report.findings import headline, warnings
 
 HARDEST = 12
 
@@ -97,11 +97,6 @@ def gather(runs: Sequence[FinishedRun]) -> Content:
         seconds={title: sum(m.get("seconds", 0.0) for m in run.markers.values()) for title, run in named.items()},
         versions=next((m["versions"] for m in reversed(markers) if "versions" in m), {}),
     )
-
-
-def best(content: Content) -> str:
-    """Title of the best model."""
-    return ranked(content.evidence)[0]
 
 
 def _titled(runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
