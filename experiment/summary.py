@@ -1,8 +1,7 @@
 """The table of models that ends a job."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -13,19 +12,21 @@ from experiment.metrics import METRICS
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:
-    """One row a model: each metric over all out-of-fold rows, and below it the 95 % interval once all folds are there."""
+    """A model's metrics over all out-of-fold rows, and the ends of their 95 % intervals once all folds are there."""
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column("out of fold", no_wrap=True)
     for name in METRICS.values():
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
-        cells = [f"{s['value']:.3f}\n{_interval(s)}" for s in result.scores.values()]
-        partly = "" if result.complete else f"\n{result.done}/{result.folds} folds"
-        table.add_row(f"{result.title}{partly}", *cells)
+        if result.complete:
+            table.add_row(result.title, *_told(result, "value"))
+            table.add_row("  95 % from", *_told(result, "low"), style="dim")
+            table.add_row("         to", *_told(result, "high"), style="dim")
+        else:
+            table.add_row(f"{result.title}\n{result.done}/{result.folds} folds", *_told(result, "value"))
     console.print(table)
 
 
-def _interval(s: Mapping[str, Any]) -> str:
-    """``.93–.96``: two decimals without the zero in front, so that nine metrics fit a terminal."""
-    ends = [s.get("low", math.nan), s.get("high", math.nan)]
-    return "–".join(f"{end:.2f}".replace("0.", ".", 1) for end in ends) if all(map(math.isfinite, ends)) else ""
+def _told(result: Result, which: str) -> list[str]:
+    values = [scores.get(which, math.nan) for scores in result.scores.values()]
+    return [f"{value:.3f}" if math.isfinite(value) else "–" for value in values]

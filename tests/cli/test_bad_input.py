@@ -260,7 +260,7 @@ def test_an_unknown_option_is_named_with_the_known_ones(told: Told, override: st
         (["backbone.pooling=[median]"], ["backbone.pooling=median", "mean, max, std"]),
         (["backbone.symmetries=3"], ["backbone.symmetries=3", "1, 4, 8"]),
         (["backbone.name=resnet19"], ["backbone.name=resnet19", "resnet18, resnet34"]),
-        (["model.combiner=best"], ["model.combiner=best", "mean, logit_mean, weighted, stacking, vote"]),
+        (["model.combiner=best"], ["model.combiner=best", "mean, logit_mean, weighted, stacking, greedy, rank, vote"]),
         (["model=resnet", "model.schedule=cosin"], ["model.schedule=cosin", "Did you mean 'cosine'"]),
         (["model=resnet", "model.class_weights=yes"], ["model.class_weights", "balanced, none"]),
         (["model=resnet", "model.lr=0"], ["model.lr=0", "above 0"]),

@@ -93,9 +93,7 @@ def test_a_smoke_run_of_one_batch_works(tmp_path: Path) -> None:
 def test_a_sweep_runs_every_combination_and_shares_the_network(tmp_path: Path) -> None:
     done = train(tmp_path, "-m", "model=resnet_svm", "model.svm.C=0.1,10", "logger=csv", "folds.only=[0]")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "runs").iterdir()) == [
-        "resnet",
-        "resnet_svm",
-        "resnet_svm",
-    ]
+    runs = tmp_path / "runs"
+    assert sorted(path.name.rsplit("-", 1)[0] for path in runs.glob("resnet*")) == ["resnet", "resnet_svm", "resnet_svm"]
+    assert len(list((runs / "features").iterdir())) == 1  # both trials read the same features
     assert done.stderr.count("resnet repeat-0/fold-0:") == 1

@@ -1,3 +1,4 @@
+import math
 from io import StringIO
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from experiment.summary import print_results
 
 
 def result(title: str, value: float, done: int = 5) -> Result:
-    scores = {name: {"value": value, "folds": [], "mean": value, "sd": 0.0125} for name in METRICS}
+    scores = {
+        name: {"value": value, "folds": [], "mean": value, "sd": 0.0125, "low": value - 0.25, "high": math.inf}
+        for name in METRICS
+    }
     return Result(title, Run(Path("run"), {}), done, 5, scores)
 
 
@@ -20,11 +24,12 @@ def printed(*results: Result, width: int = 80) -> str:
     return text.getvalue()
 
 
-def test_each_model_has_its_row_of_all_metrics_with_deviations() -> None:
+def test_each_model_has_its_row_of_all_metrics_and_below_it_the_interval() -> None:
     lines = [line.split() for line in printed(result("resnet", 0.875), result("ensemble", 0.9)).splitlines()]
     assert ["resnet", *["0.875"] * len(METRICS)] in lines
     assert ["ensemble", *["0.900"] * len(METRICS)] in lines
-    assert ["±0.013"] * len(METRICS) in lines or ["±0.012"] * len(METRICS) in lines
+    assert ["95", "%", "from", *["0.625"] * len(METRICS)] in lines
+    assert ["to", *["–"] * len(METRICS)] in lines  # undefined
 
 
 def test_it_fits_an_eighty_column_terminal() -> None:
@@ -34,4 +39,6 @@ def test_it_fits_an_eighty_column_terminal() -> None:
 
 
 def test_an_unfinished_run_says_how_far_it_is() -> None:
-    assert "2/5 folds" in printed(result("resnet", 0.5, done=2))
+    text = printed(result("resnet", 0.5, done=2))
+    assert "2/5 folds" in text
+    assert "95 %" not in text
