@@ -78,6 +78,9 @@ class Cohort:
             )
             for title, table in tables.items()
         }
+        if len({len(repeats) for repeats in p.values()}) > 1:
+            counts = ", ".join(f"{title} {len(repeats)}" for title, repeats in p.items())
+            raise UserError(f"the runs have different numbers of repeats ({counts}); compare runs of the same folds.")
         positive = samples.classes.index(samples.positive)
         return cls(target, p, positive, Clusters.of(target, group), samples.grouped, ids, group)
 

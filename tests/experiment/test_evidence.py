@@ -54,6 +54,11 @@ def test_a_repeat_that_lacks_samples_is_refused_by_name(samples):
         Cohort.of({"a": short}, samples)
 
 
+def test_different_numbers_of_repeats_are_refused_with_the_counts(samples):
+    with pytest.raises(UserError, match=r"different numbers of repeats \(a 1, b 2\)"):
+        Cohort.of({"a": table(samples, 1.0), "b": table(samples, 1.0, repeats=2)}, samples)
+
+
 def test_samples_that_no_table_holds_are_left_out(samples, tables):
     cohort = Cohort.of({title: rows.query("sample_id >= 's008'") for title, rows in tables.items()}, samples)
     assert cohort.sample_id.tolist() == [f"s{number:03d}" for number in range(8, 40)]
