@@ -18,7 +18,7 @@ from experiment.metrics import METRICS
 
 # Stand-ins that no figure uses otherwise; the SVG's text carries them, and they are swapped for the page's variables there.
 INK, MUTED, RULE = "#010a01", "#010a02", "#010a03"
-MODELS = [f"#020b0{number}" for number in range(8)]
+MODELS = [f"#020b0{number}" for number in range(10)]
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"} | {
     color: f"var(--m{number})" for number, color in enumerate(MODELS)
 }

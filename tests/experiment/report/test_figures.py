@@ -96,10 +96,10 @@ def test_colours_and_fonts_are_the_pages(page):
 
 
 def test_each_model_has_its_colour_in_every_figure(page):
-    eight = drawn([f"model {number}" for number in range(8)])
+    ten = drawn([f"model {number}" for number in range(10)])
     for kind in ("intervals", "roc", "pr", "reliability", "decision", "folds"):
-        assert {f"var(--m{number})" for number in range(8)} <= set(re.findall(r"var\(--m\d\)", eight[kind]))
-    assert color_of(9) == MODELS[1]
+        assert {f"var(--m{number})" for number in range(10)} <= set(re.findall(r"var\(--m\d\)", ten[kind]))
+    assert color_of(11) == MODELS[1]
 
 
 def test_an_svg_scales_with_its_place(page):
