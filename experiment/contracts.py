@@ -52,6 +52,11 @@ class SampleTable:
     grouped: bool
 
     @property
+    def positive_index(self) -> int:
+        """Index of the positive class."""
+        return self.classes.index(self.positive)
+
+    @property
     def sample_id(self) -> NDArray[np.object_]:
         """Identifiers, shape (N,)."""
         return self.rows["sample_id"].to_numpy(dtype=object)

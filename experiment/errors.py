@@ -16,12 +16,6 @@ def not_allowed(what: str, value: object, allowed: Iterable[object]) -> UserErro
     return UserError(f"{what}={value} is not allowed; allowed: {', '.join(options)}.{hint}")
 
 
-def check_class_weights(key: str, value: str) -> None:
-    """Refuse what is neither ``balanced`` (classes have the same say) nor ``none`` (rows have)."""
-    if value not in ("balanced", "none"):
-        raise not_allowed(key, value, ("balanced", "none"))
-
-
 def some(names: Iterable[object], limit: int = 5) -> str:
     """The first few of many names, and how many more there are: ``'a, b and 7 more'``."""
     listed = [str(name) for name in names]

@@ -81,8 +81,7 @@ class Cohort:
         if len({len(repeats) for repeats in p.values()}) > 1:
             counts = ", ".join(f"{title} {len(repeats)}" for title, repeats in p.items())
             raise UserError(f"the runs have different numbers of repeats ({counts}); compare runs of the same folds.")
-        positive = samples.classes.index(samples.positive)
-        return cls(target, p, positive, Clusters.of(target, group), samples.grouped, ids, group)
+        return cls(target, p, samples.positive_index, Clusters.of(target, group), samples.grouped, ids, group)
 
     @property
     def is_positive(self) -> NDArray[np.bool_]:
@@ -198,6 +197,24 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
                 "all": treat_all(truth, THRESHOLDS).tolist(),
             },
         },
+    }  # fmt: skip
+
+
+def pair_of(evidence: Mapping[str, Any], first: str, second: str, metric: str) -> dict[str, Any]:
+    """The comparison of two models on a metric, in this direction."""
+    for pair in evidence["pairs"]:
+        if pair["metric"] == metric and {pair["first"], pair["second"]} == {first, second}:
+            return seen_from(pair, first)
+    raise KeyError(f"{first} and {second} were not compared on {metric}")
+
+
+def seen_from(pair: Mapping[str, Any], title: str) -> dict[str, Any]:
+    """A comparison as the difference of the model `title` less the other."""
+    if pair["first"] == title:
+        return dict(pair)
+    return {
+        **pair, "first": title, "second": pair["first"],
+        "difference": -pair["difference"], "low": -pair["high"], "high": -pair["low"],
     }  # fmt: skip
 
 

@@ -79,6 +79,12 @@ class FinishedRun:
         return SampleTable(rows, tuple(rows.attrs["classes"]), rows.attrs["positive"], rows.attrs["grouped"])
 
     @cached_property
+    def placed(self) -> pd.DataFrame:
+        """The splits with each image's ``target`` and ``group``, and whether it is ``positive``."""
+        rows = self.splits.merge(self.samples.rows[["sample_id", "target", "group"]], on="sample_id")
+        return rows.assign(positive=rows["target"] == self.samples.positive_index)
+
+    @cached_property
     def markers(self) -> dict[str, dict[str, Any]]:
         """What each finished fold says of itself, by ``repeat-R/fold-K``."""
         found = sorted(self.path.glob(f"repeat-*/fold-*/{MARKER}"), key=lambda marker: _numbers(marker.parent))

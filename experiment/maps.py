@@ -47,7 +47,6 @@ def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Pa
         raise UserError(f"images={images} is not allowed; take 1 or more.")
     folder.mkdir(parents=True, exist_ok=True)
     splits = list(Splits(run.splits))
-    positive = run.samples.classes.index(run.samples.positive)
     rows: list[dict[str, object]] = []
     for number, (split, (_, fold)) in enumerate(zip(splits, run.folds(), strict=True)):
         share = images // len(splits) + (number < images % len(splits))
@@ -55,7 +54,7 @@ def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Pa
         model = load_model(fold)
         for start in range(0, len(chosen), BATCH):
             ids = chosen[start : start + BATCH]
-            heat = heat_maps(model, data.views(ids), positive, seed)
+            heat = heat_maps(model, data.views(ids), run.samples.positive_index, seed)
             rows += [_row(data, split, sample, one, folder) for sample, one in zip(ids, heat, strict=True)]
     table = pd.DataFrame(rows)
     table.to_csv(folder / "explanations.csv", index=False)
@@ -65,7 +64,7 @@ def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Pa
 def _chosen(run: FinishedRun, split: Split, count: int, seed: int) -> list[str]:
     """Some test images of the positive class."""
     rows = run.samples.select(split.test)
-    ids = rows.loc[rows["target"] == run.samples.classes.index(run.samples.positive), "sample_id"].to_numpy()
+    ids = rows.loc[rows["target"] == run.samples.positive_index, "sample_id"].to_numpy()
     drawn = np.random.default_rng([seed, split.repeat, split.fold]).permutation(len(ids))[:count]
     return [str(ids[position]) for position in sorted(drawn)]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from torch import Tensor
 
+from experiment.class_weights import balanced
 from experiment.combining import COMBINERS, NEED_VAL, Combiner
 
 Floats = NDArray[np.float64]
@@ -67,8 +68,7 @@ def choosers(positive: int, classes: int) -> dict[str, tuple[Chooser, str]]:
 def fitted(name: str, p: Tensor, target: Tensor) -> Combiner:
     """A combiner that has learned from predictions (M, N, K), classes having the same say."""
     combiner = COMBINERS[name](len(p), p.shape[-1])
-    count = target.bincount(minlength=p.shape[-1]).clamp_min(1)
-    combiner.fit(p, target, len(target) / (p.shape[-1] * count))
+    combiner.fit(p, target, balanced(target, p.shape[-1]))
     return combiner
 
 

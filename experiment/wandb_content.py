@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from experiment.contracts import probability_columns
+from experiment.evidence import seen_from
 from experiment.tracking import Summary
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,9 @@ def numbers(shown: Summary) -> dict[str, float]:
     for kind in ("calibration", "operating"):
         out |= {f"{kind}/{name}": value for name, value in shown.evidence[kind].items() if isinstance(value, float)}
     for pair in shown.pairs:
-        other = pair["second"] if pair["first"] == shown.config["title"] else pair["first"]
-        turn = 1 if pair["second"] == other else -1
-        where = f"against/{other}/{pair['metric']}"
-        out |= {f"{where}/difference": turn * pair["difference"], f"{where}/p_holm": pair["p_holm"]}
+        seen = seen_from(pair, shown.config["title"])
+        where = f"against/{seen['second']}/{seen['metric']}"
+        out |= {f"{where}/difference": seen["difference"], f"{where}/p_holm": seen["p_holm"]}
     return out
 
 

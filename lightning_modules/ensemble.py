@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from experiment.class_weights import balanced, check_class_weights
 from experiment.combining import COMBINERS, NEED_VAL, Stacking
 from experiment.contracts import FoldModel, predictions, probability_columns
-from experiment.errors import UserError, check_class_weights, not_allowed
+from experiment.errors import UserError, not_allowed
 
 
 class EnsembleEvaluator(FoldModel):
@@ -69,7 +70,7 @@ class EnsembleEvaluator(FoldModel):
             classes = torch.tensor([self.classes.index(name) for name in target])
             weight = torch.ones(len(self.classes))
             if self.hparams["class_weights"] == "balanced":
-                weight = len(target) / (len(self.classes) * classes.bincount(minlength=len(self.classes)).clamp_min(1))
+                weight = balanced(classes, len(self.classes))
             p = self._stacked(val, ids)
             self.combiner.fit(p, classes, weight)
             if self.calibrator is not None:

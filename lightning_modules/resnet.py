@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
+from experiment.class_weights import balanced, check_class_weights
 from experiment.contracts import Batch, FoldModel
-from experiment.errors import UserError, check_class_weights, not_allowed
+from experiment.errors import UserError, not_allowed
 from lightning_modules.backbone import SkipBackbone, check_pooling, pool
 from lightning_modules.weights import weights_digest
 
@@ -86,7 +87,7 @@ class ResNet(FoldModel):
         if stage == "fit" and self.hparams["class_weights"] == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
-            self.class_weight.copy_(len(target) / (len(self.classes) * target.bincount(minlength=len(self.classes))))
+            self.class_weight.copy_(balanced(target, len(self.classes)))
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores of one view: (B, 3, H, W) to (B, K)."""

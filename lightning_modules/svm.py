@@ -14,7 +14,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from experiment.errors import UserError, check_class_weights, not_allowed
+from experiment.class_weights import check_class_weights
+from experiment.errors import UserError, not_allowed
 
 KERNELS = ("rbf", "linear")
 Floats = NDArray[np.float64]

@@ -108,7 +108,7 @@ def _titled(runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
 def _members(run: FinishedRun) -> tuple[list[FoldTables], int]:
     """Val and test predictions of an ensemble's members in each fold; nothing for other models."""
     samples = run.samples
-    positive = samples.classes.index(samples.positive)
+    positive = samples.positive_index
     members = run.inputs()
     if len(members) < 2:
         return [], positive
@@ -134,11 +134,8 @@ def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
 
 def _splits(run: FinishedRun) -> pd.DataFrame:
     """For each fold and part: groups, images, positives."""
-    samples = run.samples
-    rows = run.splits.merge(samples.rows[["sample_id", "target", "group"]], on="sample_id")
-    rows["positive"] = rows["target"] == samples.classes.index(samples.positive)
     return (
-        rows.groupby(["repeat", "fold", "part"])
+        run.placed.groupby(["repeat", "fold", "part"])
         .agg(groups=("group", "nunique"), images=("sample_id", "size"), positives=("positive", "sum"))
         .reset_index()
     )

@@ -22,7 +22,7 @@ def facts(content: Content) -> dict[str, str]:
 
 def _partition(content: Content) -> str:
     def told(run: FinishedRun) -> str:
-        rows, samples, settings = _placed(run), run.samples, run.config["folds"]
+        rows, samples, settings = run.placed, run.samples, run.config["folds"]
         repeats, (count, shared) = rows["repeat"].nunique(), _sharing(rows)
         times = f", {repeats} times" if repeats > 1 else ""
         unit = "group" if samples.grouped and settings["grouped"] else "image"
@@ -33,11 +33,6 @@ def _partition(content: Content) -> str:
         return f"{count // repeats} folds{times} by {named}; {parts} {apart}; {counts}; seed {run.config['seed']}"
 
     return alike(content, told)
-
-
-def _placed(run: FinishedRun) -> pd.DataFrame:
-    """Where each image stands in each fold, with its group and class."""
-    return run.splits.merge(run.samples.rows[["sample_id", "group", "target"]], on="sample_id")
 
 
 def _sharing(rows: pd.DataFrame) -> tuple[int, int]:
@@ -57,8 +52,7 @@ def _classes(samples: SampleTable) -> str:
 
 def _splits(content: Content) -> str:
     def told(run: FinishedRun) -> str:
-        samples, rows, parts = run.samples, _placed(run), []
-        rows["positive"] = rows["target"] == samples.classes.index(samples.positive)
+        samples, rows, parts = run.samples, run.placed, []
         for part in (part for part in PARTS if (rows["part"] == part).any()):
             folds = rows[rows["part"] == part].groupby(["repeat", "fold"])
             groups = f" of {spanned(folds['group'].nunique())} groups" if samples.grouped else ""
@@ -120,7 +114,7 @@ def _spread(content: Content) -> str:
 
 def _testing(content: Content) -> str:
     def told(run: FinishedRun) -> str:
-        count, shared = _sharing(_placed(run))
+        count, shared = _sharing(run.placed)
         unit = "its group" if run.samples.grouped and not shared else "it"
         leak = f", but with others of its group in {shared} of {count} folds" if shared else ""
         return f"each image is predicted once a repeat, by the model of a fold that was fitted without {unit}{leak}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiment.evidence import TESTED, Cohort
+from experiment.evidence import TESTED, Cohort, pair_of
 
 FEW_PATIENTS = 20  # below it a cluster bootstrap has little to draw from
 RARE = 0.2  # share of a class below which accuracy and probabilities mislead
@@ -60,17 +60,6 @@ def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
             f"{_told(pair['low'], '+.3f')} to {_told(pair['high'], '+.3f')}, p = {_told(pair['p_holm'], '.2g')} after Holm)"
         )
     return f"Against the next, {second}, it is {' and '.join(told)}."
-
-
-def pair_of(evidence: Mapping[str, Any], first: str, second: str, metric: str) -> dict[str, Any]:
-    """The comparison of two models on a metric, in this direction."""
-    for pair in evidence["pairs"]:
-        if pair["metric"] == metric and {pair["first"], pair["second"]} == {first, second}:
-            turn = 1 if pair["first"] == first else -1
-            ends = sorted((turn * pair["low"], turn * pair["high"]))
-            return {**pair, "first": first, "second": second, "difference": turn * pair["difference"],
-                    "low": ends[0], "high": ends[1]}  # fmt: skip
-    raise KeyError(f"{first} and {second} were not compared on {metric}")
 
 
 def warnings(

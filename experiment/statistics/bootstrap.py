@@ -6,6 +6,7 @@ few patients, those who show the same classes are drawn among themselves (strati
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,10 @@ class Bootstrap:
         return cls(
             clusters,
             {name: float(v[0]) for name, v in value.items()},
-            _chunked(statistic, clusters.resamples(resamples, seed), of_row),
-            _chunked(statistic, 1 - np.eye(clusters.count), of_row) if clusters.count <= JACKKNIFED else {},
+            in_chunks(lambda drawn: statistic(drawn[:, of_row]), clusters.resamples(resamples, seed), len(of_row)),
+            in_chunks(lambda drawn: statistic(drawn[:, of_row]), 1 - np.eye(clusters.count), len(of_row))
+            if clusters.count <= JACKKNIFED
+            else {},
         )
 
     def interval(self, name: str, level: float = 0.95, method: str = "bca") -> tuple[float, float]:
@@ -125,8 +128,8 @@ class Bootstrap:
         return cubes / (6 * squares**1.5) if squares > 0 else 0.0
 
 
-def _chunked(statistic: Statistic, counts: NDArray[np.float64], of_row: NDArray[np.intp]) -> dict[str, Floats]:
-    """The statistic of each row of patient counts (B, G), without holding more than `CELLS` row weights at once."""
-    step = max(1, CELLS // max(len(of_row), 1))
-    parts = [statistic(counts[start : start + step][:, of_row]) for start in range(0, len(counts), step)]
+def in_chunks(function: Callable[[Any], Mapping[str, Floats]], draws: NDArray[Any], width: int) -> dict[str, Floats]:
+    """Named values (B,) of `draws` (B, …), some rows at a time: `width` numbers for each are needed, `CELLS` may be held."""
+    step = max(1, CELLS // max(width, 1))
+    parts = [function(draws[start : start + step]) for start in range(0, len(draws), step)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}

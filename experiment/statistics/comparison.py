@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from experiment.statistics.bootstrap import CELLS
+from experiment.statistics.bootstrap import in_chunks
 from experiment.statistics.weighted import decision_scores, ranking_scores
 
 Floats = NDArray[np.float64]
@@ -55,12 +55,9 @@ def permutation_test(
         return out
 
     observed = differences(np.zeros((1, swapped.shape[1]), dtype=bool))
-    step = max(1, CELLS // (2 * len(target)))
-    parts = [differences(swapped[start : start + step]) for start in range(0, len(swapped), step)]
+    permuted = in_chunks(differences, swapped, 2 * len(target))
     exact = 2 ** swapped.shape[1] == len(swapped)
-    return {
-        name: _p_value(float(observed[name][0]), np.concatenate([part[name] for part in parts]), exact) for name in observed
-    }
+    return {name: _p_value(float(observed[name][0]), permuted[name], exact) for name in observed}
 
 
 def _swaps(patients: int, permutations: int, seed: int) -> NDArray[np.bool_]:

@@ -28,8 +28,8 @@ EVIDENCE = {
     "curves": {name: {"x": [0.0, 1.0], "y": [0.0, 1.0]} for name in ("roc", "pr", "decision")},
 }
 PAIRS = [
-    {"first": "net", "second": "svm", "metric": "auroc", "difference": 0.25, "p_holm": 0.5},
-    {"first": "mean", "second": "net", "metric": "auroc", "difference": 0.125, "p_holm": 1.0},
+    {"first": "net", "second": "svm", "metric": "auroc", "difference": 0.25, "low": 0.0, "high": 0.5, "p_holm": 0.5},
+    {"first": "mean", "second": "net", "metric": "auroc", "difference": 0.125, "low": 0.0, "high": 0.25, "p_holm": 1.0},
 ]
 OOF = pd.DataFrame(
     {

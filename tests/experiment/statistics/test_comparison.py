@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
 
 from experiment.metrics import METRICS, score
-from experiment.statistics import comparison
+from experiment.statistics import bootstrap
 from experiment.statistics.bootstrap import Bootstrap, Clusters
 from experiment.statistics.comparison import delong, delong_test, detectable_difference, holm, mcnemar, permutation_test
 from experiment.statistics.weighted import auroc
@@ -126,7 +126,7 @@ def test_without_a_class_there_is_no_test():
 def test_chunks_change_nothing(monkeypatch):
     target, first, second, patient = drawn(20)
     whole = permutation_test(target, first, second, 1, patient, 100)
-    monkeypatch.setattr(comparison, "CELLS", 7 * 2 * len(target))
+    monkeypatch.setattr(bootstrap, "CELLS", 7 * 2 * len(target))
     assert permutation_test(target, first, second, 1, patient, 100) == whole
 
 
