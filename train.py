@@ -23,32 +23,19 @@ def main(cfg: DictConfig) -> float:
     # Heavy imports wait until the command is known to be a job, so that --help and wrong keys answer at once.
     config = plain(cfg)
     from experiment import terminal
-    from experiment.build import build
-    from experiment.crossval import CrossValidation
-    from experiment.hardware import keep_freed_memory
-    from experiment.progress import Progress
+    from experiment.job import prepare
     from experiment.publishing import publish
-    from experiment.recipe import plan
+    from experiment.side_by_side import work_of
     from experiment.summary import print_results
 
-    terminal.quiet()
-    keep_freed_memory()
-
-    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
-    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
-
-    samples = data.load()
-    splits = scheme.split(samples, config["seed"])
-    terminal.err.print(terminal.describe(samples, scheme), highlight=False)
-
-    validation = CrossValidation(data, splits, scheme, config, tracker, Progress(terminal.err))
-    results = validation.run(recipe)
+    validation, recipe = prepare(config, terminal.err)
+    results = validation.run(recipe, work_of(validation, recipe))
 
     print_results(results, terminal.out)
-    if published := publish(results, data, tracker):
+    if published := publish(results, validation.data, validation.tracker):
         terminal.out.print(" ".join(published.headline), highlight=False)
         terminal.out.print(f"report: {published.page}", soft_wrap=True, highlight=False)
-    if told := tracker.close():
+    if told := validation.tracker.close():
         terminal.err.print(told, highlight=False)
     terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
     return float(results[-1].scores["balanced_accuracy"]["value"])

@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiment.contracts import FinishedFold, SampleTable
+from experiment.contracts import MARKER, FinishedFold, SampleTable
 from experiment.errors import UserError
-from experiment.store import MARKER
 
 SAMPLES = "samples.parquet"
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiment.contracts import FinishedFold, Split
+from experiment.contracts import MARKER, FinishedFold, Split
 from experiment.identity import Record, digest
 
-MARKER = "finished.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
 
 
