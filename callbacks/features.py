@@ -46,11 +46,14 @@ def batches(trainer: Trainer, sample_ids: Sequence[str]) -> Iterator[Batch]:
 
 @contextmanager
 def inference(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """The model on the trainer's device, in the trainer's precision, as it predicts; afterwards as it was."""
+    """The model on the trainer's device, in the trainer's precision, as it predicts; afterwards all is as it was.
+
+    That includes random numbers, of which every loader draws one: training must not depend on what was kept already.
+    """
     before, training = model.device, model.training
     model.to(trainer.strategy.root_device).eval()
     try:
-        with torch.inference_mode(), trainer.precision_plugin.forward_context():
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(), trainer.precision_plugin.forward_context():
             yield
     finally:
         model.to(before).train(training)

@@ -30,7 +30,7 @@ class Workers:
 
     processes: int
     threads: int
-    gpus: Sequence[int] = ()
+    gpus: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, parallel: int | str, folds: int, uses_gpu: bool) -> "Workers":
@@ -47,7 +47,7 @@ class Workers:
             processes = min(gpus, folds)
         else:
             processes = max(1, min(cores, folds, _memory() // MEMORY))
-        handed = [number % gpus for number in range(processes)] if gpus > 1 and processes > 1 else []
+        handed = tuple(n % gpus for n in range(processes)) if gpus > 1 and processes > 1 else ()
         return cls(processes, max(1, cores // processes), handed)
 
 

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from tiny import BACKBONE, SVM
+from tiny import BACKBONE, RESNET, SVM
 
 from callbacks.fit_svm import FitSVM
+from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
 from experiment.folds import Splits
 from lightning_modules.backbone import SkipBackbone
+from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM
 
 
@@ -55,7 +57,7 @@ def test_features_are_those_of_the_images_as_they_are_not_augmented(fitted: tupl
     first = next(iter(data.loader("fit")))
     images = data.on_after_batch_transfer(first, 0)["image"]
     with torch.inference_mode():
-        expected = model.eval().extract(images).numpy()
+        expected = model.eval().backbone.every_feature(images).numpy()
     np.testing.assert_allclose(model.seen.features[: len(expected)], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -65,14 +67,12 @@ def test_a_model_without_such_a_head_is_refused(tiny_data: SyntheticDataModule) 
         FitSVM().on_fit_end(trainer, LightningModule())  # type: ignore[arg-type]
 
 
-def named(**settings: object) -> ResNetSVM:
-    """A model whose network has a name, so that its features may be kept."""
-    torch.manual_seed(0)
-    model = ResNetSVM(
+def model(seed: int = 0, **settings: object) -> ResNetSVM:
+    """With random weights, of this seed."""
+    torch.manual_seed(seed)
+    return ResNetSVM(
         classes=["absent", "present"], backbone={**BACKBONE, **settings}, features_from="pretrained", svm={**SVM, "C": [1.0]}
     )
-    model.source = {"weights": "some file"}
-    return model
 
 
 def test_other_folds_taps_and_poolings_do_not_show_images_to_the_network_again(
@@ -86,7 +86,7 @@ def test_other_folds_taps_and_poolings_do_not_show_images_to_the_network_again(
     for split in tiny_splits:
         for settings in ({}, {"taps": ["layer2"]}, {"pooling": ["std"]}):
             tiny_data.set_split(split)
-            fit(named(**settings), tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+            fit(model(**settings), tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
     assert sum(shown) == len(tiny_data.samples.rows)
     assert len(list((tmp_path / "features").iterdir())) == 1
 
@@ -95,23 +95,54 @@ def test_what_is_predicted_from_kept_features_is_what_the_images_give(
     tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
 ) -> None:
     tiny_data.set_split(next(iter(tiny_splits)))
-    model = named()
-    fit(model, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+    fitted = model()
+    fit(fitted, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
     raw = next(iter(tiny_data.loader("test")))
     batch = tiny_data.on_after_batch_transfer(raw, 0)
     with torch.inference_mode():
-        ids, kept = model.eval().predict_step(batch, 0)
+        ids, kept = fitted.eval().predict_step(batch, 0)
         assert ids == batch["sample_id"]
-        torch.testing.assert_close(kept, model(batch["image"]).float(), rtol=1e-4, atol=1e-5)
-        model.known = {}
-        torch.testing.assert_close(kept, model.predict_step(batch, 0)[1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(kept, fitted(batch["image"]).float(), rtol=1e-4, atol=1e-5)
+        fitted.known = {}
+        torch.testing.assert_close(kept, fitted.predict_step(batch, 0)[1], rtol=1e-4, atol=1e-5)
 
 
-def test_random_weights_have_no_name_and_their_features_are_not_kept(
+def test_features_of_other_weights_are_other_features(
     tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
 ) -> None:
     tiny_data.set_split(next(iter(tiny_splits)))
-    model = named()
-    model.source = None
-    fit(model, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
-    assert not (tmp_path / "features").exists()
+    kept = []
+    for seed in (0, 1, 0):
+        fitted = model(seed)
+        fit(fitted, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
+        kept.append(torch.stack(list(fitted.known.values())))
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    assert torch.equal(kept[0], kept[2])
+    assert not torch.allclose(kept[0], kept[1])
+
+
+def test_a_folds_own_network_is_shown_only_what_the_resnet_has_not_shown_it(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ResNet predicts from features that it keeps; the SVM on the same weights finds those of val and test rows."""
+    split = next(iter(tiny_splits))
+    tiny_data.set_split(split)
+    torch.manual_seed(0)
+    network = ResNet(classes=["absent", "present"], **RESNET)  # type: ignore[arg-type]
+    cache = (str(tmp_path / "features"), 1.0)
+    trainer = Trainer(callbacks=[KeepFeatures(*cache)], logger=False, enable_progress_bar=False, accelerator="cpu")
+    predicted = trainer.predict(network, datamodule=tiny_data)
+    svm = ResNetSVM(classes=["absent", "present"], backbone=BACKBONE, features_from="finetuned", svm={**SVM, "C": [1.0]})
+    svm.backbone.load_state_dict(network.backbone.state_dict())
+
+    shown: list[str] = []
+    extract = SkipBackbone.extract
+    monkeypatch.setattr(SkipBackbone, "extract", lambda net, batch: shown.extend(batch["sample_id"]) or extract(net, batch))
+    fit(svm, tiny_data, FitSVM(*cache), tmp_path)
+    assert sorted(shown) == sorted(split.fit)
+    assert svm.known.keys() == {*split.val, *split.test}
+
+    test = predicted[1]  # type: ignore[index]
+    batch = tiny_data.on_after_batch_transfer(next(iter(tiny_data.loader("test"))), 0)
+    with torch.inference_mode():
+        torch.testing.assert_close(test[0][1], network.eval()(batch["image"]), rtol=1e-4, atol=1e-5)

@@ -59,10 +59,11 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if name not in EXTRA:
         pytest.fail(f"conf/data/{name}.yaml is new: say in {Path(__file__).name}, EXTRA, which overrides make it small.")
     extra = EXTRA[name](tmp_path_factory.mktemp(name))
+    cache = tmp_path_factory.mktemp("cache")
 
     def made(*overrides: str) -> Loaded:
         with initialize_config_dir(str(CONF)):
-            config = plain(compose("train", [f"data={name}", *COMMON, *extra, *overrides]))
+            config = plain(compose("train", [f"data={name}", f"paths.cache={cache}", *COMMON, *extra, *overrides]))
         data = build(config["data"])
         samples = data.load()
         split = next(iter(FoldScheme(k=3, val=0.3).split(samples, seed=0)))
@@ -219,15 +220,22 @@ def test_two_loads_give_identical_batches(make: Make, loaded: Loaded) -> None:
     assert torch.equal(images(first), images(second))
 
 
-def test_decoding_on_demand_gives_the_batches_of_the_path_in_memory(make: Make, loaded: Loaded) -> None:
+def test_decoding_on_demand_gives_the_batches_of_the_cache(make: Make, loaded: Loaded) -> None:
     data, on_demand = loaded[0], make("data.cache_gb=0")[0]
     assert isinstance(on_demand, KFoldDataModule)
-    assert on_demand._images is None, "nothing fits into no memory"
+    assert isinstance(data, KFoldDataModule)
+    assert data._decoded.blocks is not None
+    assert on_demand._decoded.blocks is None, "nothing is kept without room"
     assert on_demand.samples.rows.equals(data.samples.rows)
     for part in ("fit", "val", "test"):
         wanted, got = batches(data, data.loader(part)), batches(on_demand, on_demand.loader(part))
         assert ids(wanted) == ids(got)
         torch.testing.assert_close(images(got), images(wanted), rtol=0, atol=0)
+
+
+def test_a_second_load_reads_no_image(make: Make, loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(loaded[0]), "read", lambda *_: pytest.fail("read again"))
+    assert make()[0].samples.rows.equals(loaded[0].samples.rows)
 
 
 def test_worker_processes_serve_the_same_batches(make: Make, loaded: Loaded) -> None:

@@ -64,14 +64,14 @@ def test_without_val_rows_nothing_monitors_them(tiny_data, split: Split, tmp_pat
     assert isinstance(make_callbacks({"stop": MONITOR}, has_val=True)[0], EarlyStopping)
     model = network()
     fit(model, tiny_data, TRAINER, [], None, tmp_path)
-    assert set(predict(model, tiny_data, TRAINER, tmp_path)["part"]) == {"test"}
+    assert set(predict(model, tiny_data, TRAINER, [], tmp_path)["part"]) == {"test"}
 
 
 def test_predictions_are_complete_whatever_shortens_the_fit(tiny_data, split: Split, tmp_path: Path) -> None:
     model = network()
     short = {**TRAINER, "fast_dev_run": True}
     fit(model, tiny_data, short, [], None, tmp_path)
-    table = predict(model, tiny_data, short, tmp_path)
+    table = predict(model, tiny_data, short, [], tmp_path)
     assert sorted(table.query("part == 'test'")["sample_id"]) == sorted(split.test)
     assert sorted(table.query("part == 'val'")["sample_id"]) == sorted(split.val)
 

@@ -112,7 +112,8 @@ def poisoned(data: SyntheticDataModule, sample_ids: tuple[str, ...]) -> Syntheti
     rows = other.samples.rows
     hit = rows["sample_id"].isin(sample_ids)
     rows.loc[hit, "target"] = 1 - rows.loc[hit, "target"]
-    other._images[hit.to_numpy()] = torch.randint(0, 256, other._images[hit.to_numpy()].shape, dtype=torch.uint8)
+    squares = other._decoded.blocks.blocks[0]["square"]
+    squares[hit] = np.random.default_rng(0).integers(0, 256, squares[hit].shape)
     return other
 
 

@@ -27,7 +27,7 @@ def test_predictions_are_the_softmax_of_the_logits_averaged_over_the_symmetries(
     model = resnet(backbone={**RESNET["backbone"], "symmetries": 8}).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        expected = sum(model.logits(transform(images, index)) for index in range(8)) / 8
+        expected = sum(model.logits({"image": transform(images, index)}) for index in range(8)) / 8  # type: ignore[typeddict-item]
         torch.testing.assert_close(model(images), expected.softmax(dim=1), rtol=1e-4, atol=1e-5)
 
 
@@ -114,3 +114,14 @@ def test_the_checkpoint_does_not_remember_where_the_weights_came_from() -> None:
 def test_wrong_settings_say_what_is_allowed(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         resnet(**changes)
+
+
+def test_frozen_random_weights_are_refused() -> None:
+    config = {"freeze_until": "layer2", "backbone": {"name": "resnet18", "weights": None}}
+    with pytest.raises(UserError, match="would keep random weights"):
+        ResNet.files(config)
+
+
+def test_an_unknown_layer_to_freeze_is_named() -> None:
+    with pytest.raises(UserError, match=r"model.freeze_until=layer9 is not allowed; allowed: stem, layer1"):
+        resnet(freeze_until="layer9")

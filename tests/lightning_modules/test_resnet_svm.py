@@ -21,7 +21,7 @@ def resnet_svm(**changes: object) -> ResNetSVM:
 
 
 def stored(model: torch.nn.Module, folder: Path) -> FinishedFold:
-    torch.save({"state_dict": model.state_dict()}, folder / "model.ckpt")
+    torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, folder / "model.ckpt")
     return FinishedFold(folder)
 
 

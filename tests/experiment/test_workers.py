@@ -1,0 +1,83 @@
+"""How many processes, and that tasks run after what they need, side by side."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from experiment import workers
+from experiment.errors import UserError
+from experiment.workers import GIB, Task, Workers, run_tasks
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def made(cores: int, gigabytes: int = 64, gpus: int = 0) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr(workers, "_memory", lambda: gigabytes * GIB)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "gpus", "parallel", "folds", "expected"),
+    [
+        (2, 24, 0, "auto", 5, Workers(2, 1)),
+        (16, 64, 0, "auto", 5, Workers(5, 3)),
+        (16, 64, 0, "auto", 50, Workers(16, 1)),
+        (16, 9, 0, "auto", 50, Workers(4, 4)),  # two gigabytes a process
+        (16, 1, 0, "auto", 50, Workers(1, 16)),
+        (2, 24, 0, 1, 5, Workers(1, 2)),
+        (2, 24, 0, 3, 5, Workers(3, 1)),
+        (16, 64, 1, "auto", 5, Workers(1, 16)),  # one GPU serves one fold
+        (16, 64, 4, "auto", 5, Workers(4, 4, (0, 1, 2, 3))),
+        (16, 64, 4, 8, 5, Workers(8, 2, (0, 1, 2, 3, 0, 1, 2, 3))),
+    ],
+)
+def test_the_machine_is_shared_out(machine, cores, gigabytes, gpus, parallel, folds, expected) -> None:  # type: ignore[no-untyped-def]
+    machine(cores, gigabytes, gpus)
+    assert Workers.of(parallel, folds, uses_gpu=True) == expected
+
+
+def test_gpus_are_left_alone_by_a_job_on_the_cpu(machine) -> None:  # type: ignore[no-untyped-def]
+    machine(cores=2, gpus=4)
+    assert Workers.of("auto", 5, uses_gpu=False) == Workers(2, 1)
+
+
+_began: list[str] = []
+
+
+def _begin(word: str) -> None:
+    _began.append(word)
+
+
+def _work(name: str, fold: str) -> tuple[str, int, int, float, float]:
+    if name == "wrong":
+        raise UserError(f"{fold} is wrong")
+    started = time.time()
+    time.sleep(0.5)
+    return _began[0], os.getpid(), torch.get_num_threads(), started, time.time()
+
+
+def _tasks(names: Sequence[str]) -> list[Task]:
+    return [Task((name, fold), [("first", fold)] if name == "second" else []) for name in names for fold in ("a", "b")]
+
+
+def test_tasks_run_side_by_side_and_after_what_they_need() -> None:
+    results = dict(run_tasks(_tasks(["second", "first"]), Workers(2, 1), _begin, ["hello"], _work))
+    assert results.keys() == {("first", "a"), ("first", "b"), ("second", "a"), ("second", "b")}
+    assert {word for word, *_ in results.values()} == {"hello"}
+    assert {threads for _, _, threads, *_ in results.values()} == {1}
+    assert len({pid for _, pid, *_ in results.values()} | {os.getpid()}) == 3
+    for fold in ("a", "b"):
+        assert results["second", fold][3] >= results["first", fold][4]
+    assert results["first", "a"][3] < results["first", "b"][4]
+    assert results["first", "b"][3] < results["first", "a"][4]
+
+
+def test_an_error_in_a_process_is_the_users_and_ends_it() -> None:
+    with pytest.raises(UserError, match="a is wrong"):
+        list(run_tasks(_tasks(["wrong", "first"]), Workers(1, 1), _begin, ["hello"], _work))
