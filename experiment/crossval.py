@@ -14,6 +14,7 @@ import yaml
 from pytorch_lightning import seed_everything
 
 from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
+from experiment.cost import Cost, cost
 from experiment.environment import environment
 from experiment.errors import UserError
 from experiment.evidence import Cohort, intervals
@@ -40,6 +41,7 @@ class Result:
         run: its folder.
         done: finished folds, of `folds`.
         scores: metrics as `experiment.metrics.summarise` gives them, over the finished folds.
+        cost: see `experiment.cost.cost`.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Result:
     done: int
     folds: int
     scores: Mapping[str, Mapping[str, Any]]
+    cost: Cost
 
     @property
     def complete(self) -> bool:
@@ -185,13 +188,15 @@ class CrossValidation:
         samples = self.data.samples
         merged = run.path / "metrics.json"
         if len(folds) == len(everything) and merged.exists():
-            return Result(recipe.title, run, len(folds), len(everything), json.loads(merged.read_text()))
+            found = FinishedRun(run.path, recipe.title)
+            return Result(recipe.title, run, len(folds), len(everything), found.scores, found.cost)
         oof = out_of_fold(folds, samples)
         scores = summarise(oof, samples.classes, samples.positive)
-        result = Result(recipe.title, run, len(folds), len(everything), scores)
+        spent = cost(fold.marker for _, fold in folds)
+        result = Result(recipe.title, run, len(folds), len(everything), scores, spent)
         if result.complete:
-            found = intervals(Cohort.of({recipe.title: oof}, samples).bootstrap(recipe.title))
-            for name, interval in found.items():
+            ends = intervals(Cohort.of({recipe.title: oof}, samples).bootstrap(recipe.title))
+            for name, interval in ends.items():
                 scores[name] |= {"low": interval["low"], "high": interval["high"]}
             own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
             run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
@@ -201,7 +206,7 @@ class CrossValidation:
                 write_samples(samples, path)
             with run.replacing("oof.parquet") as path:
                 oof.to_parquet(path, index=False)
-            run.write("metrics.json", json.dumps(scores, indent=2))  # last: it says that the run is merged
+            run.write("metrics.json", json.dumps({**scores, "cost": spent}, indent=2))  # last: it says that the run is merged
         return result
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from experiment.contracts import MARKER, FinishedFold, SampleTable
+from experiment.cost import Cost, cost
 from experiment.errors import UserError
 
 SAMPLES = "samples.parquet"
@@ -56,10 +57,14 @@ class FinishedRun:
 
     @cached_property
     def scores(self) -> dict[str, dict[str, Any]]:
-        """Content of ``metrics.json``."""
+        """Metrics of ``metrics.json``."""
         loaded = json.loads((self.path / "metrics.json").read_text())
-        assert isinstance(loaded, dict)
-        return loaded
+        return {name: score for name, score in loaded.items() if name != "cost"}
+
+    @property
+    def cost(self) -> Cost:
+        """What the folds cost."""
+        return cost(self.markers.values())
 
     @cached_property
     def oof(self) -> pd.DataFrame:

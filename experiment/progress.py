@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from experiment.contracts import Split
+from experiment.cost import cost
 from experiment.stages import spend
 
 
@@ -56,7 +57,8 @@ class Progress:
         if self.bars:
             self.bars.advance(self.bars.task_ids[0])
         left = (time.perf_counter() - self.started) / self.done * (self.total - self.done)
-        rate, busy = marker["images_per_second"].get("train"), marker.get("model_busy")
+        spent = cost([marker])
+        rate, busy = spent["images_per_second"].get("train"), spent.get("model_busy")
         notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
             f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {left:.0f} s left",

@@ -66,7 +66,7 @@ def _summary(run: Run, content: Content, data: FoldData) -> Summary:
         evidence=content.evidence["models"][title],
         pairs=[pair for pair in content.evidence["pairs"] if title in (pair["first"], pair["second"])],
         oof=finished.oof,
-        seconds=content.seconds[title],
+        cost=finished.cost,
         files=[finished.path / name for name in ("splits.parquet", "oof.parquet", "metrics.json", "report.html")],
         picture=data.picture,
     )

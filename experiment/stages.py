@@ -30,13 +30,11 @@ class Stages:
     inner: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """Plain values: seconds and images/s of stages, how busy training kept the model, peak memory so far in MiB."""
+        """All of it as plain values, with the peak of memory; see `experiment.cost`."""
         return {
             "stages": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
-            "images_per_second": {
-                name: round(images / self.seconds[name], 1) for name, images in self.images.items() if images
-            },
-            **({"model_busy": round(self.steps["model"] / total, 4)} if (total := sum(self.steps.values())) else {}),
+            "images": {name: count for name, count in self.images.items() if count},
+            "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
             **peak_memory(),
         }
 

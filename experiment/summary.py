@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiment.cost import in_words
 from experiment.crossval import Result
 from experiment.metrics import METRICS
 
@@ -25,6 +26,9 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         else:
             table.add_row(f"{result.title}\n{result.done}/{result.folds} folds", *_told(result, "value"))
     console.print(table)
+    for result in results:
+        if result.cost["seconds"] >= 1:
+            console.print(f"{result.title}: {in_words(result.cost)}", style="dim", highlight=False)
 
 
 def _told(result: Result, which: str) -> list[str]:

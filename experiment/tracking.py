@@ -15,6 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import CSVLogger, Logger
 
+from experiment.cost import Cost
+
 Scores = Mapping[str, Mapping[str, Any]]
 
 
@@ -29,7 +31,7 @@ class Summary:
         evidence: calibration, operating points and curves of the model (a model of `experiment.evidence.evidence`).
         pairs: its comparisons with the job's other models.
         oof: the out-of-fold table.
-        seconds: working time over all folds.
+        cost: see `experiment.cost.cost`.
         files: what belongs to the run: splits, table, report.
         picture: reads an image by sample id; raises if there is none.
     """
@@ -40,7 +42,7 @@ class Summary:
     evidence: Mapping[str, Any]
     pairs: Sequence[Mapping[str, Any]]
     oof: pd.DataFrame
-    seconds: float
+    cost: Cost
     files: Sequence[Path]
     picture: Callable[[str], NDArray[np.uint8]]
 

@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 
 def numbers(shown: Summary) -> dict[str, float]:
     """Everything of a run that is a number, by the name it has in W&B."""
-    out: dict[str, float] = {"seconds": shown.seconds}
+    out = {f"cost/{name}": value for name, value in shown.cost.items() if not isinstance(value, dict)}
+    out |= {
+        f"cost/{kind}/{name}": value for kind in ("stages", "images_per_second") for name, value in shown.cost[kind].items()
+    }
     for name, s in shown.scores.items():
         out |= {f"oof/{name}": s["value"], f"oof/{name}/low": s["low"], f"oof/{name}/high": s["high"]}
         out |= {f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}

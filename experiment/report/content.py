@@ -34,7 +34,6 @@ class Content:
         hardest: images that all models get wrong.
         splits: one row a fold: groups and images of each part, positives of each part.
         curves: title to epochs of each trained fold.
-        seconds: title to working time over all folds.
         versions: what it was made with.
     """
 
@@ -50,7 +49,6 @@ class Content:
     hardest: Sequence[Mapping[str, Any]]
     splits: pd.DataFrame
     curves: Mapping[str, Mapping[str, pd.DataFrame]]
-    seconds: Mapping[str, float]
     versions: Mapping[str, str]
 
     @property
@@ -94,7 +92,6 @@ def gather(runs: Sequence[FinishedRun]) -> Content:
         hardest=hardest(cohort, HARDEST),
         splits=_splits(last),
         curves=curves,
-        seconds={title: sum(m.get("seconds", 0.0) for m in run.markers.values()) for title, run in named.items()},
         versions=next((m["versions"] for m in reversed(markers) if "versions" in m), {}),
     )
 

@@ -157,8 +157,7 @@ def _software(content: Content) -> str:
 
 def _compute(content: Content) -> str:
     def told(title: str, run: FinishedRun) -> str:
-        complete = run.markers and all("seconds" in marker for marker in run.markers.values())
-        return f"{content.seconds[title] / 60:.1f} min for {len(run.markers)} folds" if complete else ""
+        return f"{run.cost['seconds'] / 60:.1f} min for {len(run.markers)} folds"
 
     return "; ".join(filter(None, [content.versions.get("machine", ""), each(content, told)]))
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from experiment.cost import in_words
 from experiment.evidence import TESTED
 from experiment.metrics import METRICS
 from experiment.report import figures
@@ -62,7 +63,7 @@ def _environment(escape: bool) -> Environment:
         "f3": lambda value: _number(value, ".3f"),
         "signed": lambda value: _number(value, "+.3f"),
         "p": lambda value: _number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
-        "duration": _duration,
+        "in_words": in_words,
     }
     return environment
 
@@ -84,10 +85,6 @@ def _defined(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_defined(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
 def _values(content: Content, picture: Picture | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_a_stage_inside_another_counts_for_itself_alone(clock: Clock) -> None:
             clock.now += 4
     summary = spent.summary()
     assert summary["stages"] == {"disk": 0.5, "features": 12, "predict": 2}
-    assert summary["images_per_second"] == {"features": 4, "predict": 5}
+    assert summary["images"] == {"features": 48, "predict": 10}
 
 
 def test_a_stage_that_fails_is_counted(clock: Clock) -> None:
@@ -49,11 +49,11 @@ def test_a_stage_that_fails_is_counted(clock: Clock) -> None:
     assert spent.summary()["stages"] == {"train": 3}
 
 
-def test_how_busy_the_model_was(clock: Clock) -> None:
+def test_steps_of_training_and_the_waits_between_them_add_up(clock: Clock) -> None:
     with recording() as spent:
         for step, seconds in (("loader", 1.0), ("model", 8.0), ("loader", 1.0), ("model", 10.0)):
             spend(step, seconds)
-    assert spent.summary()["model_busy"] == 0.9
+    assert spent.summary()["steps"] == {"loader": 2, "model": 18}
 
 
 def test_nobody_need_record() -> None:
