@@ -11,8 +11,9 @@ from torch import Tensor
 from experiment.contracts import Batch, FinishedFold, FoldModel, predictions
 from experiment.errors import UserError, not_allowed
 from lightning_modules.backbone import SkipBackbone
-from lightning_modules.svm import SVMSettings, fit_svm
+from lightning_modules.svm import fit_svm
 from lightning_modules.svm_head import SVMHead
+from lightning_modules.svm_settings import SVMSettings
 from lightning_modules.weights import weights_digest
 
 FEATURES_FROM = ("finetuned", "pretrained")
@@ -119,6 +120,7 @@ class ResNetSVM(FoldModel):
         scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
         svm = fit_svm(features[:, self.backbone.columns], target, group, scored, len(self.classes), self.settings, seed)
         self.head.fill(svm)
+        self.how_fitted = svm.solver
         ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]
         self.held_out = predictions(ids[is_val].tolist(), svm.held_out[is_val], self.classes)
         return svm.chosen
