@@ -1,8 +1,10 @@
 """A linear SVM in the primal: what scikit-learn's LinearSVC solves, for many rows and a path of penalties.
 
-LinearSVC (liblinear) copies the rows of every inner fold, at 16 bytes a number; here all folds share one float32 matrix, and a
-step of Newton's method is one product of the rows inside the margin.
+LinearSVC (liblinear) copies the rows of every inner fold, at 16 bytes a number; here all folds share one float32 matrix, and
+a step of Newton's method costs one pass over it and a product of the rows that entered or left the margin.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,44 +16,54 @@ STEPS = 100  # a handful is usual; a bound, should rounding keep the gradient ab
 CHUNK = 8192  # rows that are copied at once
 
 
-def fit_linear(z: NDArray[np.floating], sign: Floats, cost: Floats, start: Floats) -> Floats:
-    """The weights w that minimise ½ |w|² + Σ cost · max(0, 1 − sign · w·(z, 1))²: squared hinge, as LinearSVC's default.
+def fit_linear(z: NDArray[np.floating], sign: Floats, weight: Floats, penalties: Sequence[float]) -> list[Floats]:
+    """For each C the w that minimises ½ |w|² + C Σ weight · max(0, 1 − sign · w·(z, 1))².
 
-    As in LinearSVC the last weight is the intercept and is penalised with the others. The loss is quadratic but for the rows
-    that enter or leave the margin, so that Newton's method ends after a few steps (Keerthi & DeCoste 2005, Chapelle 2007).
+    This is the squared hinge, LinearSVC's default; as there, the last number of w is the intercept and is penalised with the
+    others. The loss is quadratic but for rows that enter or leave the margin, so that Newton's method ends after a few steps
+    (Keerthi & DeCoste 2005, Chapelle 2007). Each C starts where the one before ended.
 
     Args:
         z: rows, (N, D), float32 or float64.
         sign: ±1, (N,).
-        cost: C of each row, (N,), with its class weight in it; rows of cost 0 are not fitted on.
-        start: (D + 1,), of a smaller C or zeros.
+        weight: of each row, (N,); rows of weight 0 are not fitted on.
+        penalties: C, rising.
 
     Returns:
-        (D + 1,).
+        One (D + 1,) a C.
     """
-    weights = start
-    slack = 1 - sign * decide(z, weights)
-    loss = _loss(weights, slack, cost)
+    w, margin, found = np.zeros(z.shape[1] + 1), _Margin(z, weight), []
+    for c in penalties:
+        w = _minimum(z, sign, c, margin, w)
+        found.append(w)
+    return found
+
+
+def decide(z: NDArray[np.floating], w: Floats) -> Floats:
+    """Decision values (N,) of rows (N, D)."""
+    decision: Floats = (z @ w[:-1].astype(z.dtype)).astype(np.float64) + w[-1]
+    return decision
+
+
+def _minimum(z: NDArray[np.floating], sign: Floats, c: float, margin: "_Margin", w: Floats) -> Floats:
+    """Newton's method from w on."""
+    cost = c * margin.weight
+    slack = 1 - sign * decide(z, w)
+    loss = _loss(w, slack, cost)
     smallest = TOLERANCE * np.linalg.norm(_gather(z, 2 * cost * sign))
     for _ in range(STEPS):
-        gradient = weights - _gather(z, 2 * cost * sign * np.maximum(slack, 0))
+        gradient = w - _gather(z, 2 * cost * sign * np.maximum(slack, 0))
         if np.linalg.norm(gradient) <= smallest:
             break
-        step = -_newton(z, np.flatnonzero((slack > 0) & (cost > 0)), cost, gradient)
+        step = -margin.newton((slack > 0) & (cost > 0), c, gradient)
         change = -sign * decide(z, step)
         size, descent = 1.0, float(gradient @ step)
-        while (tried := _loss(weights + size * step, slack + size * change, cost)) > loss + 1e-4 * size * descent:
+        while (tried := _loss(w + size * step, slack + size * change, cost)) > loss + 1e-4 * size * descent:
             size /= 2
             if size < 1e-6:
-                return weights  # at the rounding error of z
-        weights, slack, loss = weights + size * step, slack + size * change, tried
-    return weights
-
-
-def decide(z: NDArray[np.floating], weights: Floats) -> Floats:
-    """Decision values (N,) of rows (N, D)."""
-    decision: Floats = (z @ weights[:-1].astype(z.dtype)).astype(np.float64) + weights[-1]
-    return decision
+                return w  # at the rounding error of z
+        w, slack, loss = w + size * step, slack + size * change, tried
+    return w
 
 
 def _gather(z: NDArray[np.floating], of_row: Floats) -> Floats:
@@ -59,24 +71,44 @@ def _gather(z: NDArray[np.floating], of_row: Floats) -> Floats:
     return np.append((z.T @ of_row.astype(z.dtype)).astype(np.float64), of_row.sum())
 
 
-def _loss(weights: Floats, slack: Floats, cost: Floats) -> float:
-    return float(weights @ weights / 2 + cost @ np.maximum(slack, 0) ** 2)
+def _loss(w: Floats, slack: Floats, cost: Floats) -> float:
+    return float(w @ w / 2 + cost @ np.maximum(slack, 0) ** 2)
 
 
-def _newton(z: NDArray[np.floating], active: NDArray[np.intp], cost: Floats, gradient: Floats) -> Floats:
-    """(I + AᵀA)⁻¹ gradient, A being the active rows times √(2 cost)."""
+class _Margin:
+    """The rows inside the margin, and the sum of their weighted outer products S, from step to step and C to C.
 
-    def scaled(rows: NDArray[np.intp]) -> NDArray[np.floating]:
-        root = np.sqrt(2 * cost[rows]).astype(z.dtype)[:, None]
-        return np.concatenate([z[rows] * root, root], axis=1)
+    S is brought up to date by the rows that came or went since, or made anew where they are the fewer.
+    """
 
-    if len(active) < len(gradient):  # the identity of Woodbury: the smaller of two systems
-        a = scaled(active).astype(np.float64)
-        inner = a @ a.T
-        inner[np.diag_indices_from(inner)] += 1
-        return np.asarray(gradient - a.T @ cho_solve(cho_factor(inner, overwrite_a=True), a @ gradient))
-    hessian: NDArray[np.floating] = np.eye(len(gradient))
-    for begin in range(0, len(active), CHUNK):
-        a = scaled(active[begin : begin + CHUNK])
-        hessian += a.T @ a
-    return np.asarray(cho_solve(cho_factor(hessian, overwrite_a=True), gradient))
+    def __init__(self, z: NDArray[np.floating], weight: Floats) -> None:
+        self.z, self.weight = z, weight
+        self.inside = np.zeros(len(z), dtype=bool)
+        self.outer = np.zeros((z.shape[1] + 1, z.shape[1] + 1))
+
+    def newton(self, inside: NDArray[np.bool_], c: float, gradient: Floats) -> Floats:
+        """(I + 2 C S)⁻¹ gradient."""
+        count = int(inside.sum())
+        if count < len(gradient):  # the identity of Woodbury: the smaller of two systems, without S
+            a = np.sqrt(2 * c) * self._rows(np.flatnonzero(inside))
+            small = a @ a.T
+            small[np.diag_indices_from(small)] += 1
+            return np.asarray(gradient - a.T @ cho_solve(cho_factor(small, overwrite_a=True), a @ gradient))
+        if (inside != self.inside).sum() > count:
+            self.outer[:], self.inside = 0, np.zeros_like(inside)
+        self._add(np.flatnonzero(inside & ~self.inside), 1)
+        self._add(np.flatnonzero(self.inside & ~inside), -1)
+        self.inside = inside
+        hessian = 2 * c * self.outer
+        hessian[np.diag_indices_from(hessian)] += 1
+        return np.asarray(cho_solve(cho_factor(hessian, overwrite_a=True), gradient))
+
+    def _add(self, rows: NDArray[np.intp], times: int) -> None:
+        for begin in range(0, len(rows), CHUNK):
+            a = self._rows(rows[begin : begin + CHUNK])
+            self.outer += times * (a.T @ a)
+
+    def _rows(self, rows: NDArray[np.intp]) -> Floats:
+        """√weight · (z, 1): float64, because in float32 rows would not go as they came."""
+        root = np.sqrt(self.weight[rows])[:, None]
+        return np.concatenate([self.z[rows] * root, root], axis=1)

@@ -105,32 +105,25 @@ class Linear:
         self.rows, self.balanced = rows, balanced
 
     def path(self, sign: Bools, train: Rows, test: Rows, penalties: Sequence[float]) -> Floats:
-        """See `Solver`; each penalty starts from the weights of the one before."""
-        cost, unseen, decisions = self._cost(sign, train), self.rows[test], []
-        weights = np.zeros(self.rows.shape[1] + 1)
-        for c in penalties:
-            weights = fit_linear(self.rows, np.where(sign, 1.0, -1.0), c * cost, weights)
-            decisions.append(decide(unseen, weights))
-        return np.array(decisions)
+        """See `Solver`."""
+        unseen = self.rows[test]
+        return np.array([decide(unseen, w) for w in self._fit(sign, train, penalties)])
 
     def weights(self, signs: Bools, penalty: float) -> Floats:
         """Weights and, last, intercept of the machines fitted on all rows, (M, D + 1)."""
-        everyone, zeros = np.arange(len(self.rows)), np.zeros(self.rows.shape[1] + 1)
-        return np.array(
-            [fit_linear(self.rows, np.where(s, 1.0, -1.0), penalty * self._cost(s, everyone), zeros) for s in signs]
-        )
+        everyone = np.arange(len(self.rows))
+        return np.array([self._fit(sign, everyone, [penalty])[0] for sign in signs])
 
     def machines(self, signs: Bools, penalty: float) -> Machines:
         """See `Solver`; the weights of a machine stand where its one support vector would."""
         weights = self.weights(signs, penalty)
         return Machines(weights[:, :-1], np.eye(len(weights)), weights[:, -1], 0.0, "linear kernel, squared hinge loss", {})
 
-    def _cost(self, sign: Bools, train: Rows) -> Floats:
-        """What C is multiplied with, (N,): 0 for rows that are not trained on, else scikit-learn's class weight or 1."""
-        cost = np.zeros(len(sign))
-        share = np.where(sign, sign[train].mean(), 1 - sign[train].mean())
-        cost[train] = 1 / (2 * share[train]) if self.balanced else 1
-        return cost
+    def _fit(self, sign: Bools, train: Rows, penalties: Sequence[float]) -> list[Floats]:
+        weight = np.zeros(len(sign))  # of rows that are not trained on
+        share = sign[train].mean()
+        weight[train] = 1 / (2 * np.where(sign[train], share, 1 - share)) if self.balanced else 1  # as in scikit-learn
+        return fit_linear(self.rows, np.where(sign, 1.0, -1.0), weight, penalties)
 
 
 class Nystroem:
