@@ -167,7 +167,7 @@ def _inputs(run: FinishedRun) -> list[str]:
 def _how_fitted(run: FinishedRun) -> str:
     """What the models say of their own fit, with the number of folds that say so."""
     told = Counter(said for marker in run.markers.values() if (said := marker.get("how_fitted")))
-    return ", ".join(f"{said} in {folds} folds" for said, folds in told.items())
+    return ", ".join(f"{said} in {folds} of {len(run.markers)} folds" for said, folds in told.items())
 
 
 def _record(run: FinishedRun) -> dict[str, Any]:
