@@ -190,6 +190,8 @@ class FoldModel(LightningModule):
     classes: tuple[str, ...]
     held_out: pd.DataFrame | None = None
     """Predictions on the val rows from fits that did not see them, for a model whose last fit includes the val rows."""
+    how_fitted: str = ""
+    """How the last fit was done, in words, where the settings alone do not tell; reports quote it."""
 
     @classmethod
     def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

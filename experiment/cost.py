@@ -11,8 +11,8 @@ def cost(markers: Iterable[Mapping[str, Any]]) -> Cost:
     """Sums over what the finished folds of a run say of themselves (see `experiment.stages`).
 
     Returns:
-        ``seconds`` of work; ``stages`` with the seconds and ``images_per_second`` of each; ``model_busy``, the share of training
-        time that was not spent waiting for images; ``peak_memory_mib`` of the largest process.
+        ``seconds`` of work; ``stages`` with the seconds and ``images_per_second`` of each; ``model_busy``, the share of
+        training time that was not spent waiting for images; ``peak_memory_mib`` of the largest process.
     """
     folds = list(markers)
     seconds, images, steps = Counter[str](), Counter[str](), Counter[str]()

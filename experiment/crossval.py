@@ -146,12 +146,12 @@ class CrossValidation:
         }
         started = time.perf_counter()
         with run.writing(split, marker) as folder, recording() as stages:
-            self._fit(recipe, split, inputs, run, folder)
+            marker["how_fitted"] = self._fit(recipe, split, inputs, run, folder)
             marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
         return FinishedFold(run.path / split.name)
 
-    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> None:
-        """Fit one model on one fold and write checkpoint and predictions into `folder`."""
+    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> str:
+        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns how it was fitted."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
@@ -169,6 +169,7 @@ class CrossValidation:
             oof = out_of_fold([(split, FinishedFold(folder))], self.data.samples)
             scores = summarise(oof, self.data.samples.classes, self.data.samples.positive)
             self.tracker.fold_scores(logger, {name: float(s["value"]) for name, s in scores.items()})
+        return model.how_fitted
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
         """Learn to combine on val rows, then combine val and test rows."""

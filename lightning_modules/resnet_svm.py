@@ -12,8 +12,9 @@ from experiment.contracts import Batch, FinishedFold, predictions
 from experiment.errors import UserError, not_allowed
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.on_features import OnFeatures
-from lightning_modules.svm import SVMSettings, fit_svm
+from lightning_modules.svm import fit_svm
 from lightning_modules.svm_head import SVMHead
+from lightning_modules.svm_settings import SVMSettings
 from lightning_modules.weights import weights_digest
 
 FEATURES_FROM = ("finetuned", "pretrained")
@@ -111,6 +112,7 @@ class ResNetSVM(OnFeatures):
         scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
         svm = fit_svm(features[:, self.columns], target, group, scored, len(self.classes), self.settings, seed)
         self.head.fill(svm)
+        self.how_fitted = svm.solver
         ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]
         self.held_out = predictions(ids[is_val].tolist(), svm.held_out[is_val], self.classes)
         return svm.chosen

@@ -7,4 +7,7 @@ RESNET = {
     "pooling": ["mean"], "lr": 1e-3, "layer_decay": 1.0, "weight_decay": 0.01, "schedule": "one_cycle",
     "warmup": 0.3, "class_weights": "balanced", "label_smoothing": 0.0, "dropout": 0.0,
 }  # fmt: skip
-SVM = {"kernel": "rbf", "C": [0.1, 1, 10], "gamma": [0.1, 1], "inner_folds": 3, "class_weights": "balanced"}
+SVM = {
+    "kernel": "rbf", "C": [0.1, 1, 10], "gamma": [0.1, 1], "inner_folds": 3, "class_weights": "balanced",
+    "exact_max": 4000, "nystroem": 1000,
+}  # fmt: skip

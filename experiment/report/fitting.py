@@ -1,6 +1,7 @@
 """How the models of a report were made, in words: from their settings, whatever the model is."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,12 @@ def training(content: Content) -> str:
         trainer, data, epochs = run.config["trainer"], run.config["data"], content.curves.get(title)
         callbacks = settings(_callbacks(run) or {})
         if not epochs:  # fitted without epochs, or by a model that logs no loss: only the former is known to take no step
-            return ", ".join(filter(None, ["no gradient step" if trainer.get("max_epochs") == 0 else "", callbacks]))
+            step = "no gradient step" if trainer.get("max_epochs") == 0 else ""
+            return ", ".join(filter(None, [step, callbacks, _how_fitted(run)]))
         used = {key: trainer[key] for key in TRAINER if key in trainer}
         used |= {key: data[key] for key in ("batch_size", "augment") if key in data}
         count = f"{spanned(len(frame) for frame in epochs.values())} epochs in each of {len(epochs)} folds"
-        return ", ".join(filter(None, [count, settings(used), callbacks]))
+        return ", ".join(filter(None, [count, settings(used), callbacks, _how_fitted(run)]))
 
     return each(content, told)
 
@@ -160,6 +162,12 @@ def _backbone(run: FinishedRun) -> Mapping[str, Any]:
 
 def _inputs(run: FinishedRun) -> list[str]:
     return list(next(iter(run.markers.values()), {}).get("inputs", {}))
+
+
+def _how_fitted(run: FinishedRun) -> str:
+    """What the models say of their own fit, with the number of folds that say so."""
+    told = Counter(said for marker in run.markers.values() if (said := marker.get("how_fitted")))
+    return ", ".join(f"{said} in {folds} of {len(run.markers)} folds" for said, folds in told.items())
 
 
 def _record(run: FinishedRun) -> dict[str, Any]:

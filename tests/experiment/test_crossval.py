@@ -163,3 +163,10 @@ def test_metrics_are_stored_with_their_intervals_once_all_folds_are_there(tiny_d
     stored = json.loads((whole.run.path / "metrics.json").read_text())["accuracy"]
     assert stored["low"] <= stored["value"] <= stored["high"]
     assert validation(tiny_data, tmp_path).run(told("base"))[0].scores["accuracy"] == stored
+
+
+def test_a_finished_fold_holds_how_its_model_says_it_was_fitted(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    monkeypatch.setattr(FoldModel, "how_fitted", "by hand")
+    result = validation(tiny_data, tmp_path).run(told("one"))[0]
+    markers = [json.loads(path.read_text()) for path in result.run.path.glob("repeat-0/fold-*/finished.json")]
+    assert [marker["how_fitted"] for marker in markers] == ["by hand"] * 3

@@ -82,7 +82,7 @@ def test_what_the_tracker_is_told_belongs_to_the_run(results, written):
         assert value == pytest.approx(result.scores["auroc"]["value"])
         assert len(shown.pairs) == 2 * 2
         assert all(result.title in (pair["first"], pair["second"]) for pair in shown.pairs)
-        assert shown.seconds == 3 * 2.0
+        assert shown.cost["seconds"] == 3 * 2.0
         assert set(shown.oof["sample_id"]) == {f"s{number:03d}" for number in range(24)}
         assert {file.parent for file in shown.files} == {result.run.path}
 

@@ -61,6 +61,7 @@ def test_held_out_predictions_are_of_the_val_rows(features_from: str, held_out: 
     assert model.held_out is not None
     assert model.held_out["sample_id"].tolist() == ids[60:]
     assert len(model.held_out) == held_out
+    assert model.how_fitted == "exact RBF kernel"
 
 
 def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

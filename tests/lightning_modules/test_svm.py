@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,16 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import BaseEstimator
+from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from experiment.errors import UserError
-from lightning_modules.svm import FittedSVM, SVMSettings, fit_svm, platt
+from lightning_modules.platt import platt
+from lightning_modules.svm import FittedSVM, fit_svm
 from lightning_modules.svm_head import SVMHead
+from lightning_modules.svm_settings import SVMSettings
 
 
 def blobs(rows: int, features: int, classes: int, seed: int, distance: float = 1.0) -> tuple[NDArray, NDArray, NDArray]:
@@ -28,7 +33,10 @@ def blobs(rows: int, features: int, classes: int, seed: int, distance: float = 1
 
 
 def settings_with(**changes: object) -> SVMSettings:
-    standard = {"kernel": "rbf", "C": 1.0, "gamma": 1.0, "inner_folds": 3, "class_weights": "none"}
+    standard = {
+        "kernel": "rbf", "C": 1.0, "gamma": 1.0, "inner_folds": 3, "class_weights": "none",
+        "exact_max": 4000, "nystroem": 1000,
+    }  # fmt: skip
     return SVMSettings(**{**standard, **changes})  # type: ignore[arg-type]
 
 
@@ -38,21 +46,36 @@ def filled(svm: FittedSVM, classes: int) -> SVMHead:
     return head
 
 
-@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def decisions(svm: FittedSVM, x: NDArray, classes: int) -> NDArray:
+    return filled(svm, classes).decision(torch.from_numpy(x)).numpy()
+
+
+def one_against_the_rest(estimator: BaseEstimator, x: NDArray, target: NDArray) -> NDArray:
+    """Decision values (N, M) of scikit-learn's estimator."""
+    reference = estimator if len(set(target)) == 2 else OneVsRestClassifier(estimator)
+    return reference.fit(x, target).decision_function(x).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("solver", ["exact", "linear", "nystroem"])
 @pytest.mark.parametrize("weights", ["balanced", "none"])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_head_gives_scikit_learns_decision_values(kernel: str, weights: str, classes: int) -> None:
-    x, target, group = blobs(120, 40, classes, seed=1)
+@pytest.mark.parametrize("rows", [120, 30])
+def test_the_head_gives_scikit_learns_decision_values(solver: str, weights: str, classes: int, rows: int) -> None:
+    x, target, group = blobs(rows, 40, classes, seed=1)
+    target[:5] = 0  # classes of unlike size
+    changes = {"exact": {}, "linear": {"kernel": "linear"}, "nystroem": {"exact_max": 0, "nystroem": 20}}[solver]
     everyone = np.ones(len(x), dtype=bool)
-    svm = fit_svm(x, target, group, everyone, classes, settings_with(kernel=kernel, class_weights=weights, C=3.0), seed=0)
+    svm = fit_svm(x, target, group, everyone, classes, settings_with(class_weights=weights, C=3.0, **changes), seed=0)
 
-    scaled = StandardScaler().fit(x).transform(x)
-    svc = SVC(C=3.0, kernel=kernel, gamma=1 / 40, class_weight="balanced" if weights == "balanced" else None)
-    reference = svc if classes == 2 else OneVsRestClassifier(svc)
-    expected = reference.fit(scaled, target).decision_function(scaled).reshape(len(x), -1)
-
-    decisions = filled(svm, classes).decision(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(decisions, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    scaled = StandardScaler().fit(x).transform(x).astype(np.float64)
+    balance = "balanced" if weights == "balanced" else None
+    exact = SVC(C=3.0, gamma=1 / 40, class_weight=balance)
+    linear = LinearSVC(C=3.0, dual=False, class_weight=balance, tol=1e-10, max_iter=10_000)  # squared hinge
+    components = scaled
+    if solver == "nystroem":  # with as many components as landmarks scikit-learn takes these
+        components = Nystroem(gamma=1 / 40, n_components=20).fit(svm.support.astype(np.float64)).transform(scaled)
+    expected = one_against_the_rest(exact if solver == "exact" else linear, components, target)
+    np.testing.assert_allclose(decisions(svm, x, classes), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 @given(seed=st.integers(0, 1000), distance=st.floats(0.0, 2.0))
@@ -116,36 +139,11 @@ def test_permuted_labels_give_chance() -> None:
     assert abs(permuted.chosen["inner_auroc"] - 0.5) < 0.1
 
 
-def test_platt_is_logistic_regression_when_there_are_many_rows() -> None:
-    rng = np.random.default_rng(0)
-    decision = rng.normal(size=20_000)
-    positive = rng.uniform(size=20_000) < expit(2.0 * decision - 0.7)
-    slope, offset = platt(decision, positive)
-    reference = LogisticRegression(C=np.inf).fit(decision[:, None], positive)
-    assert slope == pytest.approx(reference.coef_[0, 0], rel=5e-3)
-    assert offset == pytest.approx(reference.intercept_[0], abs=5e-3)
-
-
-def test_balanced_platt_puts_the_even_odds_where_classes_of_equal_frequency_have_them() -> None:
-    rng = np.random.default_rng(0)
-    decision = np.concatenate([rng.normal(1, 1, 200), rng.normal(-1, 1, 20_000)])
-    positive = np.arange(20_200) < 200
-    slope, offset = platt(decision, positive, balanced=True)
-    # two unit normals at ±1 with equal weight: log odds = 2 · decision
-    assert slope == pytest.approx(2.0, rel=0.15)
-    assert offset == pytest.approx(0.0, abs=0.15)
-
-
-def test_separable_decisions_still_calibrate_to_finite_probabilities() -> None:
-    slope, offset = platt(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([False, False, True, True]))
-    # Platt's soft targets (2 + 1) / (2 + 2) = 3/4 keep the probabilities off 0 and 1
-    assert 0.6 < expit(slope * 1.5 + offset) < 0.9
-
-
+@pytest.mark.parametrize("changes", [{}, {"kernel": "linear"}, {"exact_max": 80, "nystroem": 30}])
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_head_survives_a_checkpoint(classes: int, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_head_survives_a_checkpoint(classes: int, changes: dict[str, object], tmp_path: Path) -> None:
     x, target, group = blobs(90, 6, classes, seed=2)
-    head = filled(fit_svm(x, target, group, np.ones(90, dtype=bool), classes, settings_with(), seed=0), classes)
+    head = filled(fit_svm(x, target, group, np.ones(90, dtype=bool), classes, settings_with(**changes), seed=0), classes)
     torch.save(head.state_dict(), tmp_path / "head.pt")
     empty = SVMHead(6, classes)
     empty.load_state_dict(torch.load(tmp_path / "head.pt", weights_only=True))
@@ -176,6 +174,8 @@ def test_one_group_of_a_class_cannot_be_split() -> None:
         ({"gamma": []}, "positive"),
         ({"inner_folds": 1}, "2 or more"),
         ({"class_weights": "some"}, "balanced, none"),
+        ({"exact_max": -1}, "exact_max=-1 .* 0 .* or more"),
+        ({"nystroem": 0}, "nystroem=0 .* 1 component or more"),
     ],
 )
 def test_wrong_settings_say_what_is_allowed(changes: dict[str, object], said: str) -> None:
@@ -191,3 +191,58 @@ def test_one_group_of_scored_rows_is_held_out_whole() -> None:
     scaled = StandardScaler().fit_transform(x)
     decision = SVC(gamma=1 / 4).fit(scaled[~scored], target[~scored]).decision_function(scaled[scored])
     assert svm.chosen["inner_auroc"] == pytest.approx(roc_auc_score(target[scored], decision))
+
+
+def structured(rows: int, seed: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Classes that no plane separates, hidden in 60 features by 8 factors; three rows a group."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(rows, 8))
+    x = factors @ rng.normal(size=(8, 60)) + rng.normal(size=(rows, 60))
+    target = (factors[:, 0] + factors[:, 1] ** 2 + factors[:, 2] * factors[:, 3] + 0.5 * rng.normal(size=rows) > 1).astype(int)
+    return x.astype(np.float32), target, np.array([f"g{i // 3}" for i in range(rows)], dtype=object)
+
+
+@pytest.mark.parametrize("exact_max", [900, 899])
+def test_more_rows_than_allowed_are_approximated(exact_max: int) -> None:
+    x, target, group = structured(900, seed=0)
+    svm = fit_svm(x, target, group, np.ones(900, dtype=bool), 2, settings_with(exact_max=exact_max, nystroem=150), seed=0)
+    if exact_max == 900:
+        assert svm.solver == "exact RBF kernel"
+        assert svm.chosen["support_vectors"] == len(svm.support)
+    else:
+        assert svm.solver == "RBF kernel approximated by 150 Nyström components, squared hinge loss"
+        assert svm.chosen["nystroem_components"] == len(svm.support) == 150
+
+
+def test_the_approximation_ranks_new_rows_as_well_as_the_exact_kernel() -> None:
+    x, target, group = structured(4000, seed=1)
+    fit, new = slice(0, 3000), slice(3000, 4000)
+    auroc = []
+    for exact_max in (3000, 0):
+        changes = {"C": [0.1, 10.0], "exact_max": exact_max, "nystroem": 300}
+        svm = fit_svm(x[fit], target[fit], group[fit], np.arange(3000) < 600, 2, settings_with(**changes), seed=0)
+        auroc.append(roc_auc_score(target[new], decisions(svm, x[new], 2)[:, 0]))
+    assert auroc[0] > 0.9
+    assert auroc[1] == pytest.approx(auroc[0], abs=0.01)
+
+
+def test_landmarks_are_rows_drawn_by_the_seed_and_the_fit_repeats_to_the_bit() -> None:
+    x, target, group = structured(400, seed=2)
+    first, again, other = (
+        fit_svm(x, target, group, np.ones(400, dtype=bool), 2, settings_with(exact_max=0, nystroem=50), seed=seed)
+        for seed in (0, 0, 1)
+    )
+    rows = {row.tobytes() for row in ((x - first.center) / first.scale)}
+    assert {row.tobytes() for row in first.support} <= rows
+    np.testing.assert_array_equal(first.dual, again.dual)
+    assert not np.array_equal(first.support, other.support)
+
+
+def test_landmarks_that_coincide_do_no_harm() -> None:
+    x, target, group = structured(400, seed=3)
+    x[1::2], target[1::2] = x[::2], target[::2]
+    group = np.array([f"g{i // 4}" for i in range(400)], dtype=object)
+    svm = fit_svm(x, target, group, np.ones(400, dtype=bool), 2, settings_with(exact_max=0, nystroem=400), seed=0)
+    exact = fit_svm(x, target, group, np.ones(400, dtype=bool), 2, settings_with(), seed=0)
+    assert np.abs(decisions(svm, x, 2)).max() < 10
+    assert svm.chosen["inner_auroc"] == pytest.approx(exact.chosen["inner_auroc"], abs=0.02)

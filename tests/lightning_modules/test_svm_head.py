@@ -10,7 +10,7 @@ def by_hand(gamma: float) -> FittedSVM:
     return FittedSVM(
         center=np.array([1, 1], dtype=np.float32), scale=np.array([2, 1], dtype=np.float32),
         support=np.array([[0, 0], [1, 1]], dtype=np.float32), dual=np.array([[0.5, -2.0]]), intercept=0.25 * one,
-        gamma=gamma, slope=2 * one, offset=-1 * one, held_out=np.zeros((0, 2)), chosen={},
+        gamma=gamma, slope=2 * one, offset=-1 * one, held_out=np.zeros((0, 2)), chosen={}, solver="",
     )  # fmt: skip
 
 

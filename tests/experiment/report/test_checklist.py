@@ -154,6 +154,13 @@ def test_recorded_callbacks_say_which_epoch_is_kept(content):
         assert facts(made)["selection"].startswith(kept + ";")
 
 
+def test_how_a_model_says_it_was_fitted_is_told_with_its_folds(content):
+    made = content()
+    said = {"repeat-0/fold-0": "exact", "repeat-0/fold-1": "approximated", "repeat-0/fold-2": "approximated"}
+    made.last.__dict__["markers"] = {fold: {"inputs": {}, "how_fitted": how} for fold, how in said.items()}
+    assert facts(made)["training"].endswith("batch_size 5, exact in 1 of 3 folds, approximated in 2 of 3 folds")
+
+
 def test_what_was_not_recorded_is_a_to_do(content):
     bare = {key: value for key, value in MODEL.items() if key not in ("backbone", "head")}
     made = content(model=bare, versions=False)
