@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.augment import Augment
 from datamodules.images import Pixels, pixel_digest, to_square
 from experiment.audit import audit
-from experiment.contracts import FoldData, Part, SampleTable, Split
+from experiment.contracts import FoldData
 from experiment.errors import UserError, not_allowed, some
+from experiment.tables import Part, SampleTable, Split
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from pytorch_lightning import seed_everything
 
-from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
+from experiment.contracts import FoldData, LearnsFromTables
 from experiment.environment import environment
 from experiment.errors import UserError
 from experiment.evidence import Cohort, intervals
@@ -26,6 +26,7 @@ from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.seeds import seed_for
 from experiment.store import Run
+from experiment.tables import FinishedFold, Split
 from experiment.tracking import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
 

@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from experiment.contracts import SampleTable
 from experiment.errors import UserError, some
 from experiment.metrics import METRICS
 from experiment.oof import probabilities
@@ -19,6 +18,7 @@ from experiment.statistics.calibration import brier_decomposition, reliability, 
 from experiment.statistics.comparison import delong_test, detectable_difference, holm, mcnemar, permutation_test
 from experiment.statistics.curves import at_sensitivity, at_specificity, net_benefit, treat_all
 from experiment.statistics.weighted import scores
+from experiment.tables import SampleTable
 
 RESAMPLES = 2000
 LEVEL = 0.95

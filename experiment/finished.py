@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiment.contracts import FinishedFold, SampleTable
 from experiment.errors import UserError
 from experiment.store import MARKER
+from experiment.tables import FinishedFold, SampleTable
 
 SAMPLES = "samples.parquet"
 

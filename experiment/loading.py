@@ -3,8 +3,9 @@
 import json
 
 from experiment.build import class_of
-from experiment.contracts import FinishedFold, FoldModel, LearnsFromTables
+from experiment.contracts import FoldModel, LearnsFromTables
 from experiment.store import MARKER
+from experiment.tables import FinishedFold
 
 
 def load_model(fold: FinishedFold) -> FoldModel:

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.contracts import Batch, FinishedFold, FoldModel, predictions
+from experiment.contracts import Batch, FoldModel
 from experiment.errors import UserError, not_allowed
+from experiment.tables import FinishedFold, predictions
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.svm import SVMSettings, fit_svm
 from lightning_modules.svm_head import SVMHead

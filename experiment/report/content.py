@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from experiment.contracts import probability_columns
 from experiment.errors import UserError
 from experiment.evidence import Cohort, evidence, hardest
 from experiment.finished import FinishedRun
 from experiment.optimism import FoldTables, gaps
 from experiment.report.findings import headline, warnings
+from experiment.tables import probability_columns
 
 HARDEST = 12
 
