@@ -29,9 +29,8 @@ def build(config: Mapping[str, Any], **further: Any) -> Any:
     except (InstantiationException, TypeError, ValueError) as error:
         raise _refused(config, error) from error
     except Exception as error:
-        from lightning_fabric.utilities.exceptions import (
-            MisconfigurationException,
-        )  # takes seconds where nothing else needs it
+        # takes seconds to import where nothing else needs it
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
 
         if isinstance(error, MisconfigurationException):
             raise _refused(config, error) from error

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from experiment.errors import UserError, some
 from experiment.metrics import METRICS
@@ -174,6 +173,8 @@ def _second_opinion(cohort: Cohort, first: str, second: str, metric: str) -> dic
 
 def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
     """Calibration, operating points and curves of the positive class against the rest."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     truth, p = cohort.is_positive, cohort.of_positive(title)
     bins = reliability(truth, p)
     slope, intercept = slope_and_intercept(truth, p)
