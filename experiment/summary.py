@@ -1,4 +1,4 @@
-"""The table of models that ends a job."""
+"""What a job ends with in the terminal: the table of models, and the answer in words."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiment.crossval import Result
 from experiment.metrics import METRICS
+from experiment.results import Published, Result
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:
@@ -25,6 +25,19 @@ def print_results(results: Sequence[Result], console: Console) -> None:
         else:
             table.add_row(f"{result.title}\n{result.done}/{result.folds} folds", *_told(result, "value"))
     console.print(table)
+
+
+def print_ending(results: Sequence[Result], published: Published | None, console: Console) -> float:
+    """What comes after the table: the answer in words, where the report and the run lie.
+
+    Returns:
+        Balanced accuracy of the last model over its out-of-fold rows.
+    """
+    if published:
+        console.print(" ".join(published.headline), highlight=False)
+        console.print(f"report: {published.page}", soft_wrap=True, highlight=False)
+    console.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
+    return float(results[-1].scores["balanced_accuracy"]["value"])
 
 
 def _told(result: Result, which: str) -> list[str]:
