@@ -12,7 +12,7 @@ from experiment.config import plain
 
 if TYPE_CHECKING:
     from experiment.folds import FoldScheme
-    from experiment.job import Job
+    from experiment.again import Job
     from experiment.results import Published, Result
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> float:
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
     config = plain(cfg)
     from experiment.build import build
-    from experiment.job import Job
+    from experiment.again import Job
     from experiment.results import Published
 
     scheme, job = build(config["folds"]), Job.of(config)
