@@ -11,9 +11,8 @@ from experiment.cli import one_line_errors
 from experiment.config import plain
 
 if TYPE_CHECKING:
-    from experiment.folds import FoldScheme
-    from experiment.again import Job
-    from experiment.results import Published, Result
+    from experiment.again import Command
+    from experiment.results import Result
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -29,59 +28,34 @@ def main(cfg: DictConfig) -> float:
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
     config = plain(cfg)
-    from experiment.build import build
-    from experiment.again import Job
-    from experiment.results import Published
-
-    scheme, job = build(config["folds"]), Job.of(config)
-
-    if finished := job.results():
-        return told(finished, scheme, Published.beside(finished[-1].run))
-    return work(config, scheme, job)
-
-
-def told(results: Sequence["Result"], scheme: "FoldScheme", published: "Published") -> float:
-    """What a finished job says when it is asked for again."""
     from experiment import terminal
-    from experiment.finished import FinishedRun
-    from experiment.summary import print_ending, print_results
+    from experiment.again import Command, repeat
 
-    terminal.err.print(terminal.describe(FinishedRun.at(results[-1].run.path).samples, scheme), highlight=False)
-    print_results(results, terminal.out)
-    return print_ending(results, published, terminal.out)
+    command = Command.of(config)
+    results = repeat(command, config) or work(config, command)
+    terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
+    return float(results[-1].scores["balanced_accuracy"]["value"])
 
 
-def work(config: Mapping[str, Any], scheme: "FoldScheme", job: "Job") -> float:
-    """Train what is missing and publish what is complete."""
+def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
+    """Train what is missing, and publish what is complete."""
     from experiment import terminal
-    from experiment.build import build
-    from experiment.crossval import CrossValidation
-    from experiment.hardware import keep_freed_memory
-    from experiment.progress import Progress
+    from experiment.job import prepare
     from experiment.publishing import publish
-    from experiment.recipe import plan
-    from experiment.summary import print_ending, print_results
+    from experiment.side_by_side import work_of
+    from experiment.summary import print_published, print_results
 
-    terminal.quiet()  # after Lightning was imported, which sets its own levels
-    keep_freed_memory()
-
-    data, tracker = build(config["data"]), build(config["logger"])
-    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
-
-    samples = data.load()
-    splits = scheme.split(samples, config["seed"])
-    terminal.err.print(terminal.describe(samples, scheme), highlight=False)
-
-    validation = CrossValidation(data, splits, scheme, config, tracker, Progress(terminal.err))
-    results = validation.run(recipe)
+    validation, recipe = prepare(config, terminal.err)
+    results = validation.run(recipe, work_of(validation, recipe))
 
     print_results(results, terminal.out)
-    published = publish(results, data, tracker)
-    if note := tracker.close():
-        terminal.err.print(note, highlight=False)
-    if published and published.shown:
-        job.finished(results)
-    return print_ending(results, published, terminal.out)
+    if published := publish(results, validation.data, validation.tracker):
+        print_published(published, terminal.out)
+        if published.shown:
+            command.finished(results)
+    if told := validation.tracker.close():
+        terminal.err.print(told, highlight=False)
+    return results
 
 
 if __name__ == "__main__":

@@ -4,68 +4,57 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from experiment.contracts import FitsOnFeatures, FoldData
-from experiment.feature_cache import FeatureCache
+from callbacks.features import data_of, every_feature
+from experiment.contracts import FitsOnFeatures
+from experiment.disk_cache import DiskCache
+from experiment.stages import stage
+from experiment.tables import PARTS
 
 
 class FitSVM(Callback):
     """Extracts skip features when training has ended, and has the model fit its SVM on those of the fit and val rows.
 
-    Without training (``max_epochs: 0``) the features are those of the network as it came. All images go through the network
-    in one pass and in a fixed order, so that the numbers do not depend on the fold that asked first; the model keeps those of
-    the other rows for its predictions, and fits on none of them.
+    Without training (``max_epochs: 0``) the features are those of the network as it came. A pretrained network is shown all
+    images at once, for all folds; a fold's own network part by part, of which the ResNet has shown it val and test already.
+    The model keeps the features of rows that it will predict, and fits on none of the test rows.
 
     Args:
-        features: folder in which features are kept for other folds and trials.
-        features_gb: how much it may hold; 0 keeps none.
+        cache: folder in which features are kept for other folds and trials.
+        cache_gb: how much it may hold; 0 keeps none.
     """
 
-    def __init__(self, features: str = "", features_gb: float = 0.0) -> None:
+    def __init__(self, cache: str = "", cache_gb: float = 0.0) -> None:
         super().__init__()
-        self.cache = FeatureCache(Path(features), features_gb)
+        self.cache = DiskCache(Path(cache), cache_gb, "paths.cache_gb")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning has moved the module off the device by now; features are extracted on the device."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(pl_module, FitsOnFeatures) or not isinstance(data, FoldData):
+        if not isinstance(pl_module, FitsOnFeatures):
             raise TypeError(f"{type(pl_module).__name__} has no head to fit on features")
-        samples, network = data.samples, pl_module.network
-        if network is None:
-            features = _extracted(trainer, pl_module, data)
-        else:
-            described = {"network": network, "transform": data.transform, "precision": str(trainer.precision)}
-            digests = samples.rows["digest"].tolist()
-            features = self.cache.get(digests, described, lambda: _extracted(trainer, pl_module, data))
-
-        row_of = {sample: row for row, sample in enumerate(samples.sample_id)}
-        ids = [*data.split.fit, *data.split.val]
-        rows = [row_of[sample] for sample in ids]
-        chosen = pl_module.fit_head(
-            features[rows],
-            samples.target[rows],
-            samples.group[rows],
-            np.isin(ids, data.split.val),
-            ids,
-            torch.initial_seed() % 2**32,
+        data = data_of(trainer)
+        samples, split = data.samples, data.split
+        passes = (
+            [samples.sample_id.tolist()] if pl_module.same_in_all_folds else [list(getattr(split, part)) for part in PARTS]
         )
-        pl_module.keep(samples.sample_id.tolist(), features)
+        shown = [sample for ids in passes for sample in ids]
+        features = np.concatenate([every_feature(trainer, pl_module, ids, self.cache) for ids in passes if ids])
+
+        row_of = {sample: row for row, sample in enumerate(shown)}
+        ids = [*split.fit, *split.val]
+        rows = samples.select(ids)
+        with stage("svm"):
+            chosen = pl_module.fit_head(
+                features[[row_of[sample] for sample in ids]],
+                rows["target"].to_numpy(dtype=np.int64),
+                rows["group"].to_numpy(dtype=object),
+                np.isin(ids, split.val),
+                ids,
+                torch.initial_seed() % 2**32,
+            )
+        predicted = [*split.val, *split.test]
+        pl_module.keep(predicted, features[[row_of[sample] for sample in predicted]])
         for logger in trainer.loggers:
             logger.log_metrics({f"svm/{name}": value for name, value in chosen.items()})
             logger.save()
-
-
-def _extracted(trainer: Trainer, model: LightningModule, data: FoldData) -> NDArray[np.float32]:
-    """Features of all samples in their order, (N, F_all)."""
-    assert isinstance(model, FitsOnFeatures)
-    device = trainer.strategy.root_device
-    model.to(device).eval()
-    features = []
-    with torch.inference_mode(), trainer.precision_plugin.forward_context():
-        for raw in data.rows_loader(data.samples.sample_id.tolist()):
-            batch = data.on_after_batch_transfer(data.transfer_batch_to_device(raw, device, 0), 0)
-            features.append(model.extract(batch["image"]).float().cpu().numpy())
-    model.cpu()
-    return np.concatenate(features)

@@ -25,14 +25,24 @@ class Augment(nn.Module):
         self.symmetries = chosen(flips, quarter_turns)
         self.contrast, self.brightness = contrast, brightness
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Square images (B, C, H, H) in [0, 1] to the same."""
-        drawn = torch.randint(len(self.symmetries), (len(images),))
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether more than a symmetry is applied."""
+        return self.contrast > 0 or self.brightness > 0
+
+    def draw(self, count: int) -> Tensor:
+        """A symmetry for each image, (B,), indices of `experiment.symmetry.transform`."""
+        return torch.tensor(self.symmetries)[torch.randint(len(self.symmetries), (count,))]
+
+    def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:
+        """Square images (B, C, H, H) in [0, 1] and a symmetry for each to the augmented images."""
         out = torch.empty_like(images)
-        for number, symmetry in enumerate(self.symmetries):
-            rows = (drawn == number).nonzero().flatten().to(images.device)
+        for index in self.symmetries:
+            rows = (symmetry == index).nonzero().flatten().to(images.device)
             if len(rows):
-                out[rows] = transform(images[rows], symmetry)
+                out[rows] = transform(images[rows], index)
+        if not self.changes_pixels:
+            return out
         scale = 1 + self.contrast * self._drawn(images)
         shift = self.brightness * self._drawn(images)
         mean = out.mean(dim=(1, 2, 3), keepdim=True)

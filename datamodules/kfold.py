@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules import images as reading
 from datamodules.augment import Augment
-from datamodules.images import Pixels, pixel_digest, to_square
+from datamodules.decoded import DecodedImages
+from datamodules.images import Pixels
 from experiment.audit import audit
 from experiment.contracts import FoldData
-from experiment.errors import UserError, not_allowed, some
+from experiment.disk_cache import DiskCache
+from experiment.errors import UserError, not_allowed
+from experiment.identity import file_digest
 from experiment.tables import Part, SampleTable, Split
 
 
@@ -40,7 +45,7 @@ class KFoldDataModule(FoldData):
     Images are decoded and resized once. A batch carries float32 RGB in [0, 1] of the native bit depth; images of the fit
     part are augmented when they train and never otherwise.
 
-    A subclass implements `rows` and `read`.
+    A subclass implements `rows`, `read` and `source`.
 
     Args:
         image_size: side of the square that images are resized to, in pixels.
@@ -48,8 +53,9 @@ class KFoldDataModule(FoldData):
         positive: the class that sensitivity and the like are about; None takes the last in alphabetical order.
         augment: arguments of `datamodules.augment.Augment`.
         on_duplicate: ``error``, or ``tie`` to put groups that share an image into one (see `experiment.audit`).
-        num_workers: processes that decode; worth it only where the images do not fit in memory.
-        cache_gb: memory for decoded images; data sets beyond it are decoded anew in each epoch.
+        num_workers: processes that decode; worth it only where the cache has no room for the images.
+        cache: folder for decoded images, memory-mapped from there; None keeps them in memory.
+        cache_gb: what that folder may hold; data sets beyond it are decoded anew in each epoch.
         recommended: values that other config groups take from here; not read by the data module.
 
     Raises:
@@ -64,7 +70,8 @@ class KFoldDataModule(FoldData):
         augment: Mapping[str, Any] | None = None,
         on_duplicate: str = "error",
         num_workers: int = 0,
-        cache_gb: float = 4.0,
+        cache: str | None = None,
+        cache_gb: float = 20.0,
         recommended: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -72,7 +79,8 @@ class KFoldDataModule(FoldData):
             if value < least:
                 raise UserError(f"data.{name}={value} is not allowed; take {least} or more.")
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
-        self.positive, self.on_duplicate, self.cache_gb = positive, on_duplicate, cache_gb
+        self.positive, self.on_duplicate = positive, on_duplicate
+        self.cache = None if cache is None else DiskCache(Path(cache), cache_gb, "data.cache_gb")
         self.augment = Augment(**(augment or {}))
 
     def rows(self) -> Sequence[Row]:
@@ -82,6 +90,10 @@ class KFoldDataModule(FoldData):
     def read(self, sample_id: str) -> Pixels:
         """One image, (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError with the reason if it cannot be read."""
         raise NotImplementedError(f"{type(self).__name__} must read its images")
+
+    def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
+        """Plain values that change whenever `read` would give other pixels; found without reading any image."""
+        raise NotImplementedError(f"{type(self).__name__} must say what its images depend on")
 
     def picture(self, sample_id: str) -> NDArray[np.uint8]:
         """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
@@ -97,38 +109,21 @@ class KFoldDataModule(FoldData):
         positive = self.positive if self.positive is not None else classes[-1]
         if positive not in classes:
             raise not_allowed("data.positive", positive, classes)
-        images, digests = self._decoded([row.sample_id for row in rows])
+        ids = [row.sample_id for row in rows]
+        described = {**self.source(ids), "sample_ids": ids, "code": file_digest(Path(reading.__file__))}
+        self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described)
         table = pd.DataFrame(
             {
-                "sample_id": [row.sample_id for row in rows],
+                "sample_id": ids,
                 "target": [classes.index(row.label) for row in rows],
                 "group": [row.group if row.group is not None else row.sample_id for row in rows],
-                "digest": digests,
+                "digest": self._decoded.digests,
             }
         )
         grouped = any(row.group is not None for row in rows)
         self.samples = audit(SampleTable(table, classes, positive, grouped), self.on_duplicate)
-        self._images = images
         self._position = {sample: position for position, sample in enumerate(self.samples.sample_id)}
         return self.samples
-
-    def _decoded(self, sample_ids: Sequence[str]) -> tuple[Tensor | None, list[str]]:
-        """All images as one tensor (N, 1 or 3, S, S), or None where they exceed the memory allowed; and their digests."""
-        digests, unreadable, squares = [], [], []
-        room = self.cache_gb * 2**30
-        for sample_id in sample_ids:
-            try:
-                pixels = self.read(sample_id)
-            except ValueError as error:
-                unreadable.append(f"{sample_id} ({error})")
-                continue
-            digests.append(pixel_digest(pixels))
-            if room >= 0:
-                squares.append(to_square(pixels, self.image_size))
-                room -= squares[-1].nbytes
-        if unreadable:
-            raise UserError(f"{len(unreadable)} unreadable: {some(unreadable)}. Replace or remove them.")
-        return (_stacked(squares) if room >= 0 else None), digests
 
     def set_split(self, split: Split) -> None:
         """Choose the fold that the loaders serve from now on."""
@@ -136,10 +131,7 @@ class KFoldDataModule(FoldData):
 
     def images(self, positions: Sequence[int]) -> Tensor:
         """Images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
-        if self._images is not None:
-            return self._images[list(positions)]
-        ids = self.samples.sample_id
-        return _stacked([to_square(self.read(ids[position]), self.image_size) for position in positions])
+        return self._decoded.squares(positions)
 
     def views(self, sample_ids: Sequence[str]) -> Tensor:
         """Images as a model sees them, not augmented: (B, 3, S, S), float32 RGB in [0, 1]."""
@@ -152,6 +144,11 @@ class KFoldDataModule(FoldData):
     def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
         """Batches of these rows in this order, not augmented."""
         return self._loader(sample_ids, train=False)
+
+    @property
+    def exact_symmetries(self) -> tuple[int, ...] | None:
+        """The symmetries that training images are drawn in; None where augmentation changes pixels too."""
+        return None if self.augment.changes_pixels else self.augment.symmetries
 
     @property
     def transform(self) -> Mapping[str, Any]:
@@ -185,12 +182,12 @@ class KFoldDataModule(FoldData):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """On the device: to float RGB in [0, 1], and augmentation where the loader asked for it."""
-        real = _real(batch["image"])
-        return {
-            "image": self.augment(real) if batch["augmented"] else real,
-            "target": batch["target"],
-            "sample_id": batch["sample_id"],
-        }
+        image = _real(batch["image"])
+        symmetry = torch.zeros(len(image), dtype=torch.int64)
+        if batch["augmented"]:
+            symmetry = self.augment.draw(len(image))
+            image = self.augment(image, symmetry)
+        return {"image": image, "symmetry": symmetry, "target": batch["target"], "sample_id": batch["sample_id"]}
 
 
 def _real(image: Tensor) -> Tensor:
@@ -220,14 +217,3 @@ class _Rows(Dataset[dict[str, Any]]):
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _stacked(squares: Sequence[Pixels]) -> Tensor:
-    """One tensor of squares (C, S, S) that may differ in depth and channels: the deeper and the more channels win."""
-    deep = any(square.dtype == np.uint16 for square in squares)
-    channels = max(square.shape[0] for square in squares)
-    out = np.empty((len(squares), channels, *squares[0].shape[1:]), dtype=np.uint16 if deep else np.uint8)
-    for row, square in zip(out, squares, strict=True):
-        # 255 · 257 = 65535: an 8-bit image keeps its fractions of the full range at 16 bits
-        row[:] = square.astype(np.uint16) * 257 if deep and square.dtype == np.uint8 else square
-    return torch.from_numpy(out)

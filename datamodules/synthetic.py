@@ -1,15 +1,18 @@
 """Built-in images: synthetic electron micrographs of glomerular capillary walls, with known truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datamodules import tem
 from datamodules.kfold import KFoldDataModule, Row
 from datamodules.tem import draw_patient, render
 from experiment.errors import UserError
+from experiment.identity import file_digest
 
 LABELS = ("absent", "present")
 
@@ -51,6 +54,11 @@ class SyntheticDataModule(KFoldDataModule):
     def read(self, sample_id: str) -> NDArray[np.uint8]:
         """One image, (image_size, image_size)."""
         return self._render(sample_id)[0]
+
+    def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
+        """The settings and the code that draw the images."""
+        settings = {"patients": self.patients, "difficulty": self.difficulty, "seed": self.drawing_seed}
+        return {**settings, "size": self.image_size, "drawing": file_digest(Path(tem.__file__))}
 
     def granule_mask(self, sample_id: str) -> NDArray[np.bool_]:
         """The truth, (image_size, image_size): True where a granule lies."""

@@ -6,21 +6,25 @@ size and time of change are.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiment import terminal
+from experiment.build import build
 from experiment.environment import source
+from experiment.finished import FinishedRun
 from experiment.identity import digest
-from experiment.results import Result
+from experiment.results import Published, Result
 from experiment.store import Run
+from experiment.summary import print_published, print_results
 
-FOLDER = "jobs"  # below the runs
+FOLDER = "commands"  # below the runs
 
 
 @dataclass(frozen=True)
-class Job:
+class Command:
     """A command, named by its config, the state of the files that the config names, and the code.
 
     Attributes:
@@ -30,11 +34,11 @@ class Job:
     memory: Path
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "Job":
-        """The job of a resolved config, as its files are now: ask before they are read."""
-        root = Path(config["paths"]["runs"]).resolve()
-        files = {path: list(_state(path, root)) for path in sorted(_named(config, root))}
-        return cls(root / FOLDER / f"{digest([config, files, source()])}.json")
+    def of(cls, config: Mapping[str, Any]) -> "Command":
+        """The command with this resolved config, as its files are now: ask before they are read."""
+        own = {os.path.realpath(path) for path in config["paths"].values() if isinstance(path, str)}
+        files = {path: list(_state(path, own)) for path in sorted(set(_named(config, own)))}
+        return cls(Path(config["paths"]["runs"]).resolve() / FOLDER / f"{digest([config, files, source()])}.json")
 
     def results(self) -> list[Result] | None:
         """What came of the job; None if it is not finished or something of it was taken away."""
@@ -66,25 +70,37 @@ class Job:
         beside.replace(self.memory)
 
 
-def _named(value: Any, root: Path) -> Iterator[str]:
-    """Files and folders that stand anywhere in a config, but for those that the job itself writes."""
+def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:
+    """Say again what a finished command said; None if there is something to do."""
+    scheme = build(config["folds"])
+    if (results := command.results()) is None:
+        return None
+    last = results[-1].run
+    terminal.err.print(terminal.describe(FinishedRun.at(last.path).samples, scheme), highlight=False)
+    print_results(results, terminal.out)
+    print_published(Published.beside(last), terminal.out)
+    return results
+
+
+def _named(value: Any, own: Set[str]) -> Iterator[str]:
+    """Files and folders that stand anywhere in a config, but for those below its own folders, which it writes."""
     if isinstance(value, Mapping):
         for inner in value.values():
-            yield from _named(inner, root)
+            yield from _named(inner, own)
     elif isinstance(value, list):
         for inner in value:
-            yield from _named(inner, root)
+            yield from _named(inner, own)
     elif isinstance(value, str) and value:
         path = os.path.realpath(os.path.expanduser(value))
-        if os.path.exists(path) and not Path(path).is_relative_to(root):
+        if os.path.exists(path) and not any(Path(path).is_relative_to(folder) for folder in own):
             yield path
 
 
-def _state(path: str, root: Path) -> Iterator[tuple[str, int, int]]:
+def _state(path: str, own: Set[str]) -> Iterator[tuple[str, int, int]]:
     """Name, size and time of change of a file, or of all files in a folder."""
     if os.path.isfile(path):
         yield _stat(path)
-    seen = {str(root)}
+    seen = set(own)
     for folder, folders, names in os.walk(path, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:  # a link may lead round in a circle
             folders.clear()

@@ -14,6 +14,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from experiment.disk_cache import Blocks
 from experiment.tables import FinishedFold, Part, SampleTable, Split
 
 
@@ -22,11 +23,13 @@ class Batch(TypedDict):
 
     Attributes:
         image: float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the backbone.
+        symmetry: which symmetry of the square (see `experiment.symmetry`) the stored image is shown in, int64, shape (B,).
         target: int64 class index, shape (B,).
         sample_id: B stable identifiers.
     """
 
     image: Tensor
+    symmetry: Tensor
     target: Tensor
     sample_id: list[str]
 
@@ -49,6 +52,11 @@ class FoldData(LightningDataModule):
 
     def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
         """Batches of these rows in this order, not augmented."""
+        raise NotImplementedError
+
+    @property
+    def exact_symmetries(self) -> tuple[int, ...] | None:
+        """The symmetries that training images are drawn in; None where augmentation changes pixels too."""
         raise NotImplementedError
 
     @property
@@ -122,19 +130,47 @@ class LearnsFromTables(Protocol):
         """Take the fitted members, so that `forward` works on images."""
 
 
+class FeatureNetwork(Protocol):
+    """The network of a model that answers from features of its layers.
+
+    Attributes:
+        frozen: up to which layer it is never trained; None where all of it is.
+        symmetries: features are averaged over the first so many.
+    """
+
+    frozen: str | None
+    symmetries: int
+
+    def described(self, last: str = ...) -> Mapping[str, Any]:
+        """What decides the outputs up to `last` besides images and precision: plain values, with a digest of the weights."""
+
+    def extract(self, batch: Batch) -> Tensor:
+        """Every feature that any choice of taps and poolings may ask for, of images as they are: (B, F_all), float32."""
+
+    def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
+        """What is worth keeping of the frozen layers' work on images (B, 3, H, H), a row an image."""
+
+    def read_frozen(self, row_of: Mapping[str, int], rows: Blocks, symmetries: tuple[int, ...]) -> None:
+        """Take such rows in place of running the frozen layers."""
+
+
 @runtime_checkable
-class FitsOnFeatures(Protocol):
-    """A model with a head that is fitted on skip features after training (by the callback `fit_svm`)."""
+class AnswersFromFeatures(Protocol):
+    """A model whose predictions are a function of features of its network."""
 
-    @property
-    def network(self) -> Mapping[str, Any] | None:
-        """What decides the features besides images and precision, as plain values; None if it cannot be named."""
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Every feature that any choice of taps and poolings may ask for: (B, 3, H, W) to (B, F_all)."""
+    backbone: FeatureNetwork
 
     def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
         """Features (N, F_all) of rows that will be predicted, so that the network need not see them again."""
+
+
+@runtime_checkable
+class FitsOnFeatures(AnswersFromFeatures, Protocol):
+    """A model with a head that is fitted on skip features after training (by the callback `fit_svm`)."""
+
+    @property
+    def same_in_all_folds(self) -> bool:
+        """Whether the network has seen no fold."""
 
     def fit_head(
         self,

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +26,14 @@ from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.results import Result
 from experiment.seeds import seed_for
+from experiment.stages import recording
 from experiment.store import Run
 from experiment.tables import FinishedFold, Split
 from experiment.tracking import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
+
+Missing = Sequence[tuple[Recipe, Split]]
+Work = Callable[["CrossValidation", Missing], None]
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,25 @@ class CrossValidation:
         data = {**decisive("data", self.config["data"]), "digest": samples}
         return {"data": data, "folds": self.splits.fingerprint, "seed": self.config["seed"]}
 
-    def run(self, recipe: Recipe) -> list[Result]:
-        """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last."""
+    def run(self, recipe: Recipe, work: Work | None = None) -> list[Result]:
+        """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last.
+
+        Args:
+            recipe: the model.
+            work: finishes what is missing; one after the other if not given.
+        """
         recipes = list(recipe.everyone())
         for taken in recipes:
             self._refuse_other(taken)
-        folds = self.scheme.selected(self.splits)
-        missing = sum(self._run_of(r).fold(split) is None for r in recipes for split in folds)
-        with self.progress.job(missing):
-            for split in folds:
-                self._finish(recipe, split)
-        return [self._merge(r) for r in recipes]
+        missing = [
+            (taken, split)
+            for split in self.scheme.selected(self.splits)
+            for taken in recipes
+            if self._run_of(taken).fold(split) is None
+        ]
+        with self.progress.job(len(missing)):
+            (work or one_by_one)(self, missing)
+        return [self._merge(taken) for taken in recipes]
 
     def _refuse_other(self, recipe: Recipe) -> None:
         """A finished run can only be a member if it answered the same question on the same folds of the same images."""
@@ -96,21 +108,21 @@ class CrossValidation:
             return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
-    def _finish(self, recipe: Recipe, split: Split) -> FinishedFold:
+    def finish(self, recipe: Recipe, split: Split) -> FinishedFold:
         """The finished fold, fitted now if it is not there yet."""
         run = self._run_of(recipe)
         if (finished := run.fold(split)) is not None:
             return finished
-        inputs = {name: self._finish(needed, split) for name, needed in recipe.inputs.items()}
+        inputs = {name: self.finish(needed, split) for name, needed in recipe.inputs.items()}
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
             "versions": environment(),
         }
         started = time.perf_counter()
-        with run.writing(split, marker) as folder, self.progress.fold(recipe.title, split):
+        with run.writing(split, marker) as folder, recording() as stages:
             self._fit(recipe, split, inputs, run, folder)
-            marker["seconds"] = round(time.perf_counter() - started, 2)
+            marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
         return FinishedFold(run.path / split.name)
 
     def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> None:
@@ -125,9 +137,9 @@ class CrossValidation:
                 table = self._combine(model, split, inputs)
                 save(model, make_trainer(recipe.trainer, logger=False, enable_checkpointing=False), folder / "model.ckpt")
             else:
-                callbacks = make_callbacks({**recipe.callbacks, **self.config["callbacks"]}, has_val=bool(split.val))
-                fit(model, self.data, recipe.trainer, [*callbacks, self.progress.callback()], logger, folder)
-                table = predict(model, self.data, recipe.trainer, folder)
+                own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
+                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder)
+                table = predict(model, self.data, recipe.trainer, own, folder)
             table.to_parquet(folder / "predictions.parquet", index=False)
             oof = out_of_fold([(split, FinishedFold(folder))], self.data.samples)
             scores = summarise(oof, self.data.samples.classes, self.data.samples.positive)
@@ -169,3 +181,11 @@ class CrossValidation:
                 oof.to_parquet(path, index=False)
             run.write("metrics.json", json.dumps(scores, indent=2))  # last: it says that the run is merged
         return result
+
+
+def one_by_one(validation: CrossValidation, missing: Missing) -> None:
+    """Finish these folds in this process."""
+    for recipe, split in missing:
+        with validation.progress.fold(recipe.title, split):
+            fold = validation.finish(recipe, split)
+        validation.progress.finished(recipe.title, split, fold.marker)

@@ -11,8 +11,7 @@ import pandas as pd
 import yaml
 
 from experiment.errors import UserError
-from experiment.store import MARKER
-from experiment.tables import FinishedFold, SampleTable
+from experiment.tables import MARKER, FinishedFold, SampleTable
 
 SAMPLES = "samples.parquet"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,7 @@ class FoldScheme:
         val: share of each training part that is kept from fitting, for early stopping, calibration and combining;
             whole groups make it approximate. 0 keeps none.
         only: folds to run now; the others wait for another command. None runs all.
+        parallel: how many folds are worked on side by side; ``auto`` takes what the machine serves best.
     """
 
     grouped: bool = True
@@ -52,6 +54,7 @@ class FoldScheme:
     repeats: int = 1
     val: float = 0.15
     only: Sequence[int] | None = None
+    parallel: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
         if self.k < 2:
@@ -60,6 +63,8 @@ class FoldScheme:
             raise UserError(f"folds.repeats={self.repeats} is not allowed; take 1 or more.")
         if not 0 <= self.val <= 0.5:
             raise UserError(f"folds.val={self.val} is not allowed; it is a share of the training part, from 0 to 0.5.")
+        if self.parallel != "auto" and self.parallel < 1:
+            raise UserError(f"folds.parallel={self.parallel} is not allowed; take auto, or 1 or more.")
         wrong = [fold for fold in self.only or () if not 0 <= fold < self.k]
         if wrong or (self.only is not None and not list(self.only)):
             raise UserError(f"folds.only={list(self.only or ())} is not allowed; name folds from 0 to {self.k - 1}.")

@@ -11,15 +11,15 @@ Record = Mapping[str, Any]
 # Keys of a section that say where or how fast, not what: two runs that differ only here give the same numbers.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     # The samples' own digest stands for where they were read from; recommendations are already resolved elsewhere.
-    "data": frozenset({"root", "labels", "num_workers", "cache_gb", "recommended"}),
+    "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb", "recommended"}),
     "trainer": frozenset(
         {
             "accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "log_every_n_steps", "profiler",
             "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
         }
     ),
-    # Where features are kept, not what they are.
-    "callback": frozenset({"features", "features_gb"}),
+    # Where things are kept, not what they are.
+    "callback": frozenset({"cache", "cache_gb"}),
     # The class path in `_target_` and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip

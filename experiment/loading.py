@@ -1,16 +1,13 @@
 """A finished fold's model, back from disk. Nothing in the files is executed."""
 
-import json
-
 from experiment.build import class_of
 from experiment.contracts import FoldModel, LearnsFromTables
-from experiment.store import MARKER
 from experiment.tables import FinishedFold
 
 
 def load_model(fold: FinishedFold) -> FoldModel:
     """The fitted model of a fold, in eval mode on the CPU; an ensemble with its members."""
-    marker = json.loads((fold.path / MARKER).read_text())
+    marker = fold.marker
     model = class_of({"_target_": marker["target"]}).load_from_checkpoint(
         fold.checkpoint, map_location="cpu", weights_only=True
     )

@@ -1,7 +1,7 @@
 """What a person sees while folds are worked on: bars in a terminal, a line a fold in a log file."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from experiment.stages import spend
 from experiment.tables import Split
 
 
@@ -20,7 +21,7 @@ class Progress:
         self.console = console
         self.bars: Bars | None = None
         self.total = self.done = self.images = 0
-        self.started = self.fitting_seconds = 0.0
+        self.started = self.began = 0.0
 
     @contextmanager
     def job(self, folds: int) -> Iterator[None]:
@@ -40,23 +41,25 @@ class Progress:
 
     @contextmanager
     def fold(self, title: str, split: Split) -> Iterator[None]:
-        """Around the work on one fold of one model."""
-        began = time.perf_counter()
-        self.images, self.fitting_seconds = 0, 0.0
-        if self.bars:
-            task = self.bars.add_task(f"{title} {split.name}", total=None, note="")
+        """Around the work on one fold of one model in this process."""
+        if not self.bars:
             yield
-            self.bars.remove_task(task)
-            self.bars.advance(self.bars.task_ids[0])
-        else:
-            yield
+            return
+        self.images, self.began = 0, time.perf_counter()
+        task = self.bars.add_task(f"{title} {split.name}", total=None, note="")
+        yield
+        self.bars.remove_task(task)
+
+    def finished(self, title: str, split: Split, marker: Mapping[str, Any]) -> None:
+        """A fold that is finished, here or in another process, with what was noted of it."""
         self.done += 1
-        elapsed = time.perf_counter() - self.started
-        left = elapsed / self.done * (self.total - self.done)
-        rate = f", {self.images / self.fitting_seconds:.0f} images/s" if self.fitting_seconds else ""
+        if self.bars:
+            self.bars.advance(self.bars.task_ids[0])
+        left = (time.perf_counter() - self.started) / self.done * (self.total - self.done)
+        rate, busy = marker["images_per_second"].get("train"), marker.get("model_busy")
+        notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
-            f"[{self.done}/{self.total}] {title} {split.name}: {time.perf_counter() - began:.1f} s{rate}; "
-            f"about {left:.0f} s left",
+            f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {left:.0f} s left",
             markup=False, highlight=False,
         )  # fmt: skip
 
@@ -66,26 +69,32 @@ class Progress:
 
 
 class _Batches(Callback):
-    """Counts training batches and images."""
+    """Counts training images, and the time the model waits for them."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.began = 0.0
+        self.stepping = self.since = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.began = time.perf_counter()
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.since = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        now = time.perf_counter()
+        spend("loader", now - self.since)
+        self.since = now
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        progress = self.progress
+        now, progress = time.perf_counter(), self.progress
+        spend("model", now - self.since)
+        self.since = now
         progress.images += len(batch["image"])
-        progress.fitting_seconds = time.perf_counter() - self.began
         if progress.bars:
             epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
             progress.bars.update(
                 progress.bars.task_ids[-1],
                 total=epochs * int(trainer.num_training_batches) if epochs else None,
                 completed=trainer.global_step,
-                note=f"epoch {trainer.current_epoch + 1}, {progress.images / progress.fitting_seconds:.0f} images/s",
+                note=f"epoch {trainer.current_epoch + 1}, {progress.images / (now - progress.began):.0f} images/s",
             )

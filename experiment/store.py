@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from experiment.identity import Record, digest
-from experiment.tables import FinishedFold, Split
+from experiment.tables import MARKER, FinishedFold, Split
 
-MARKER = "finished.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
 
 

@@ -27,17 +27,10 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     console.print(table)
 
 
-def print_ending(results: Sequence[Result], published: Published | None, console: Console) -> float:
-    """What comes after the table: the answer in words, where the report and the run lie.
-
-    Returns:
-        Balanced accuracy of the last model over its out-of-fold rows.
-    """
-    if published:
-        console.print(" ".join(published.headline), highlight=False)
-        console.print(f"report: {published.page}", soft_wrap=True, highlight=False)
-    console.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
-    return float(results[-1].scores["balanced_accuracy"]["value"])
+def print_published(published: Published, console: Console) -> None:
+    """The answer in words, and where the report is."""
+    console.print(" ".join(published.headline), highlight=False)
+    console.print(f"report: {published.page}", soft_wrap=True, highlight=False)
 
 
 def _told(result: Result, which: str) -> list[str]:

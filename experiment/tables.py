@@ -3,6 +3,7 @@
 Plain values and pandas: who only reads results needs neither torch nor Lightning.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 Part = Literal["fit", "val", "test"]
 PARTS: tuple[Part, ...] = ("fit", "val", "test")
+MARKER = "finished.json"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class FinishedFold:
     def checkpoint(self) -> Path:
         """The Lightning checkpoint; loads with ``weights_only=True``."""
         return self.path / "model.ckpt"
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        """What was noted when it was finished: seconds, stages, versions."""
+        return dict(json.loads((self.path / MARKER).read_text()))
 
     def predictions(self, part: Part) -> pd.DataFrame:
         """Predictions on rows the model was not fitted on: ``val`` (for combining and calibration) or ``test``."""

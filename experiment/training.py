@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from experiment.build import build
 from experiment.contracts import FoldData, FoldModel
 from experiment.hardware import best_precision
+from experiment.stages import stage
 from experiment.tables import Part, predictions
 
 
@@ -55,9 +56,10 @@ def fit(
             callbacks=list(callbacks),
             logger=[history, *([logger] if logger else [])],
             default_root_dir=folder,
-            enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+            enable_checkpointing=_any_checkpoint(callbacks),
         )
-        trainer.fit(model, datamodule=data)
+        with stage("train", (trainer.max_epochs or 0) * len(data.split.fit)):
+            trainer.fit(model, datamodule=data)
         if trainer.interrupted:
             raise KeyboardInterrupt
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
@@ -69,13 +71,20 @@ def fit(
             curves.rename(folder / "history.csv")
 
 
+def _any_checkpoint(callbacks: Sequence[Callback]) -> bool:
+    """Lightning refuses such a callback where checkpoints are off."""
+    return any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+
+
 def save(model: FoldModel, trainer: Trainer, path: Path) -> None:
     """Write a Lightning checkpoint without optimiser state."""
     trainer.strategy.connect(model)
     trainer.save_checkpoint(path, weights_only=True)
 
 
-def predict(model: FoldModel, data: FoldData, config: Mapping[str, Any], folder: Path) -> pd.DataFrame:
+def predict(
+    model: FoldModel, data: FoldData, config: Mapping[str, Any], callbacks: Sequence[Callback], folder: Path
+) -> pd.DataFrame:
     """Predictions on val rows (those the model held out itself, if its fit included them) and test rows.
 
     Returns:
@@ -87,9 +96,10 @@ def predict(model: FoldModel, data: FoldData, config: Mapping[str, Any], folder:
     trainer = make_trainer(
         # A smoke run shortens fitting; predictions stay complete.
         {**config, "fast_dev_run": False, "limit_predict_batches": None},
-        logger=False, default_root_dir=folder, enable_checkpointing=False,
+        callbacks=list(callbacks), logger=False, default_root_dir=folder, enable_checkpointing=_any_checkpoint(callbacks),
     )  # fmt: skip
-    batches = trainer.predict(model, datamodule=data) or []
+    with stage("predict", sum(len(getattr(data.split, part)) for part in parts)):
+        batches = trainer.predict(model, datamodule=data) or []
     by_part = batches if len(parts) > 1 else [batches]
     tables = [
         predictions(

@@ -3,6 +3,7 @@
 import logging
 import netrc
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,7 @@ class WandbTracker(NoTracker):
         self.pictures, self.checkpoints = pictures, checkpoints
         self.directory = Path(directory).resolve()
         self.mode = mode if mode != "auto" else os.environ.get("WANDB_MODE") or _reachable_mode()
-        self.offline_runs: list[str] = []
+        self.since = time.time()
 
     def _start(self, run: Path, job_type: str, name: str, config: Mapping[str, Any]) -> Any:
         """A live W&B run, or None if there is no starting one."""
@@ -67,15 +68,12 @@ class WandbTracker(NoTracker):
 
     def _started(self, wandb: Any, run: Path, job_type: str, name: str, config: Mapping[str, Any]) -> Any:
         self.directory.mkdir(parents=True, exist_ok=True)
-        started = wandb.init(
+        return wandb.init(
             project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,
             id=f"{run.name}-{name}".replace("/", "-"), name=f"{run.name} {name}", group=run.name, job_type=job_type,
             tags=[*self.tags, *_own_tags(config)], config=dict(config), resume="allow",
             settings=wandb.Settings(silent=True, init_timeout=30),
         )  # fmt: skip
-        if started.offline:
-            self.offline_runs.append(str(Path(started.dir).parent))
-        return started
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
@@ -127,11 +125,14 @@ class WandbTracker(NoTracker):
 
     def close(self) -> str | None:
         """The command that uploads what was written offline."""
-        if not self.offline_runs:
+        folder = self.directory / "wandb"
+        written = [
+            run for run in folder.glob("offline-run-*") if run.stat().st_mtime >= self.since
+        ]  # by any process of the job
+        if not written:
             return None
-        folder = Path(self.offline_runs[0]).parent
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        return f"W&B: {len(self.offline_runs)} runs written offline; upload with: wandb sync {where}/offline-run-*"
+        return f"W&B: {len(written)} runs written offline; upload with: wandb sync {where}/offline-run-*"
 
 
 def _own_tags(config: Mapping[str, Any]) -> list[str]:

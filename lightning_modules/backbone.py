@@ -1,18 +1,25 @@
 """A torchvision ResNet with taps: named layers whose outputs become multi-layer skip features."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision import models
 
+from experiment.contracts import Batch
+from experiment.disk_cache import Blocks
 from experiment.errors import UserError, not_allowed
 from experiment.symmetry import COUNT, transform
+from lightning_modules.activations import Activations, as_rows
 from lightning_modules.weights import load_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as every torchvision weight file expects
 POOLINGS = ("mean", "max", "std")
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
@@ -67,7 +74,7 @@ class SkipBackbone(nn.Module):
         check_pooling("backbone.pooling", pooling)
         if symmetries not in (1, 4, COUNT):
             raise not_allowed("backbone.symmetries", symmetries, (1, 4, COUNT))
-        self.known = tuple(known.values())
+        self.name, self.known = name, tuple(known.values())
         self.taps = tuple(known[tap] for tap in taps)
         self.pooling, self.symmetries = tuple(pooling), symmetries
         self.channels = known["layer4"].channels
@@ -76,6 +83,8 @@ class SkipBackbone(nn.Module):
         self.net = net
         if weights is not None and net.conv1.weight.device.type != "meta":
             net.load_state_dict(load_weights(name, weights), strict=True)
+        self.frozen: str | None = None
+        self.activations: Activations | None = None
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -86,17 +95,56 @@ class SkipBackbone(nn.Module):
         """Number of skip features F: channels of all taps, times the poolings."""
         return len(self.pooling) * sum(tap.channels for tap in self.taps)
 
+    def freeze(self, until: str | None) -> None:
+        """Keep all layers up to this tap as they are: no gradients, and batch norm with its stored statistics."""
+        if until is not None and until not in STAGES:
+            raise not_allowed("model.freeze_until", until, STAGES)
+        self.frozen = until
+        for module in self._frozen_modules():
+            module.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "SkipBackbone":
+        """Lightning puts everything into training mode; frozen layers stay out of it."""
+        super().train(mode)
+        for module in self._frozen_modules():
+            module.eval()
+        return self
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        names = STAGES[: STAGES.index(self.frozen) + 1] if self.frozen else ()
+        return [self.net.get_submodule(module) for name in names for module in _modules_of(name)]
+
+    def described(self, last: str = "layer4") -> dict[str, Any]:
+        """What decides the outputs of layers up to `last` besides images and precision: the network's name and weights."""
+        state = hashlib.blake2b(digest_size=16)
+        for name in STAGES[: STAGES.index(last) + 1]:
+            for module in _modules_of(name):
+                for key, value in sorted(self.net.get_submodule(module).state_dict().items()):
+                    if not key.endswith("num_batches_tracked"):
+                        state.update(f"{module}.{key}{tuple(value.shape)}".encode() + value.cpu().numpy().tobytes())
+        return {"network": self.name, "last": last, "weights": state.hexdigest()}
+
     def maps(self, images: Tensor, last: str = "layer4") -> dict[str, Tensor]:
         """Outputs of all layers up to `last`, by tap name: images (B, 3, H, W) to (B, C, H / stride, W / stride)."""
         x = (images - self.mean) / self.std
-        x = x.contiguous(memory_format=torch.channels_last)
+        return self._onward(x.contiguous(memory_format=torch.channels_last), STAGES[: STAGES.index(last) + 1])
+
+    def maps_behind(self, tap: str, x: Tensor) -> dict[str, Tensor]:
+        """Outputs of all layers behind a tap, from its own output x, (B, C, h, w)."""
+        return self._onward(x, STAGES[STAGES.index(tap) + 1 :])
+
+    def _onward(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         out = {}
-        for name in ("stem", "layer1", "layer2", "layer3", "layer4"):
-            x = self._stem(x) if name == "stem" else self.net.get_submodule(name)(x)
-            out[name] = x
-            if name == last:
-                break
+        for name in stages:
+            out[name] = x = self._stem(x) if name == "stem" else self.net.get_submodule(name)(x)
         return out
+
+    def last_map(self, batch: Batch) -> Tensor:
+        """Output of the last layer for a batch, (B, C, h, w); frozen layers are not run where their outputs can be read."""
+        if self.activations is None or self.frozen is None:
+            return self.maps(batch["image"])["layer4"]
+        known = self.activations.maps(batch["sample_id"], batch["symmetry"].tolist(), batch["image"].device)
+        return self.maps_behind(self.frozen, known).get("layer4", known)
 
     def _stem(self, x: Tensor) -> Tensor:
         out: Tensor = self.net.maxpool(self.net.relu(self.net.bn1(self.net.conv1(x))))
@@ -114,27 +162,62 @@ class SkipBackbone(nn.Module):
 
     def every_feature(self, images: Tensor) -> Tensor:
         """Skip features of all taps and poolings there are, in their order: (B, 3, H, H) to (B, F_all), float32."""
+        return self.averaged(lambda view: pooled(self.maps(view)), images)
 
-        def pooled(view: Tensor) -> Tensor:
-            maps = self.maps(view)
-            return torch.cat([pool(maps[tap.name].float(), how) for tap in self.known for how in POOLINGS], dim=1)
+    def extract(self, batch: Batch) -> Tensor:
+        """The same of a batch that is not augmented; frozen layers are not run where their activations can be read."""
+        if self.activations is None or self.frozen is None:
+            return self.every_feature(batch["image"])
+        ids, device = batch["sample_id"], batch["image"].device
+        parts = [self.activations.features(ids, device)]
+        if self.frozen != STAGES[-1]:
+            views = (self.activations.maps(ids, [index] * len(ids), device) for index in range(self.symmetries))
+            parts.append(torch.stack([pooled(self.maps_behind(self.frozen, view)) for view in views]).mean(dim=0))
+        return torch.cat(parts, dim=1)
 
-        return self.averaged(pooled, images)
+    def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
+        """Rows of `Activations.blocks` for images (B, 3, H, H) that are not augmented."""
+        assert self.frozen is not None
+        features, outputs = [], []
+        for index in symmetries:
+            maps = self.maps(transform(images, index), self.frozen)
+            outputs.append(maps[self.frozen].permute(0, 2, 3, 1))
+            if index < self.symmetries:
+                features.append(pooled(maps))
+        return as_rows(torch.stack(features).mean(dim=0), torch.stack(outputs, dim=1))
+
+    def read_frozen(self, row_of: Mapping[str, int], rows: Blocks, symmetries: tuple[int, ...]) -> None:
+        """From now on take the outputs of frozen layers from these rows of `frozen_rows`."""
+        self.activations = Activations(row_of, rows, symmetries)
 
     @property
     def columns(self) -> list[int]:
         """Where in `every_feature` the skip features stand, in their order, (F,)."""
-        start, first = 0, {}
+        return self.columns_of([tap.name for tap in self.taps], self.pooling)
+
+    def columns_of(self, taps: Sequence[str], poolings: Sequence[str]) -> list[int]:
+        """Where in `every_feature` these taps with these poolings stand, in this order."""
+        start, first, channels = 0, {}, {tap.name: tap.channels for tap in self.known}
         for tap in self.known:
             for how in POOLINGS:
                 first[tap.name, how] = start
                 start += tap.channels
-        return [first[tap.name, how] + c for tap in self.taps for how in self.pooling for c in range(tap.channels)]
+        return [first[tap, how] + c for tap in taps for how in poolings for c in range(channels[tap])]
 
     def averaged(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Mean of `function` over the symmetric views of square images."""
         # four symmetries: the quarter turns, which 0..3 are
         return torch.stack([function(transform(images, index)) for index in range(self.symmetries)]).mean(dim=0)
+
+
+def _modules_of(stage: str) -> tuple[str, ...]:
+    """Names that torchvision gives to the modules of a stage that hold numbers."""
+    return ("conv1", "bn1") if stage == "stem" else (stage,)
+
+
+def pooled(maps: Mapping[str, Tensor]) -> Tensor:
+    """All poolings of all maps, in the order of `SkipBackbone.every_feature`, (B, F), float32."""
+    return torch.cat([pool(x, how) for x in (maps[name].float() for name in maps) for how in POOLINGS], dim=1)
 
 
 def check_pooling(key: str, pooling: Sequence[str]) -> None:

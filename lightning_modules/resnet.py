@@ -10,20 +10,23 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment.class_weights import balanced, check_class_weights
-from experiment.contracts import Batch, FoldModel
+from experiment.contracts import Batch
 from experiment.errors import UserError, not_allowed
-from lightning_modules.backbone import SkipBackbone, check_pooling, pool
+from lightning_modules.backbone import STAGES, SkipBackbone, check_pooling, pool
+from lightning_modules.on_features import OnFeatures
 from lightning_modules.weights import weights_digest
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
 
 
-class ResNet(FoldModel):
-    """A ResNet fine-tuned end to end with AdamW. Predictions average the logits over the backbone's symmetries.
+class ResNet(OnFeatures):
+    """A ResNet fine-tuned with AdamW, end to end or from some layer on. Predictions average logits over symmetries.
 
     Args:
         classes: class names.
         backbone: arguments of `SkipBackbone`; the classifier reads the last layer, whatever the taps.
+        freeze_until: layers up to this tap keep their pretrained weights; None trains all. Where augmentation draws nothing
+            but symmetries, their outputs are computed once for all folds, epochs and trials (see `callbacks.cache_frozen`).
         pooling: how the classifier reads the last layer over space, of `backbone.POOLINGS`.
         lr: peak learning rate of the classifier and the last stage.
         layer_decay: each earlier stage learns at this fraction of the next one's rate (discriminative fine-tuning, Howard &
@@ -40,6 +43,7 @@ class ResNet(FoldModel):
         self,
         classes: Sequence[str],
         backbone: Mapping[str, Any],
+        freeze_until: str | None,
         pooling: Sequence[str],
         lr: float,
         layer_decay: float,
@@ -67,6 +71,7 @@ class ResNet(FoldModel):
         self.hparams["backbone"] = {**backbone, "weights": None}
         self.classes = tuple(classes)
         self.backbone = SkipBackbone(**backbone)
+        self.backbone.freeze(freeze_until)
         self.dropout = nn.Dropout(dropout)
         check_pooling("model.pooling", pooling)
         self.pooling = tuple(pooling)
@@ -80,6 +85,11 @@ class ResNet(FoldModel):
     @classmethod
     def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
         """The digest of the pretrained weights."""
+        if config["freeze_until"] is not None and config["backbone"]["weights"] is None:
+            raise UserError(
+                f"model.freeze_until={config['freeze_until']} would keep random weights, because backbone.weights=null; name "
+                "pretrained weights, or take model.freeze_until=null."
+            )
         return {"backbone.weights": weights_digest(config["backbone"]["name"], config["backbone"]["weights"])}
 
     def setup(self, stage: str) -> None:
@@ -89,25 +99,39 @@ class ResNet(FoldModel):
             target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
             self.class_weight.copy_(balanced(target, len(self.classes)))
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Class scores of one view: (B, 3, H, W) to (B, K)."""
-        last = self.backbone.maps(images)["layer4"]
-        out: Tensor = self.head(self.dropout(torch.cat([pool(last, how) for how in self.pooling], dim=1)))
-        return out
+    @property
+    def columns(self) -> list[int]:
+        """The last layer in the classifier's poolings."""
+        return self.backbone.columns_of(STAGES[-1:], self.pooling)
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """Probabilities from the pooled last layer: the classifier is linear, so this averages the logits of all views."""
+        with torch.autocast(features.device.type, enabled=False):
+            out: Tensor = self.head(features.float())
+        return out.softmax(dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Probabilities, (B, 3, H, H) to (B, K)."""
-        return self.backbone.averaged(lambda view: self.logits(view).float(), images).softmax(dim=1)
+        return self.from_features(self.backbone.averaged(lambda view: self._read(self.backbone.maps(view)["layer4"]), images))
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Class scores of the views in a batch, (B, K), float32."""
+        out: Tensor = self.head(self.dropout(self._read(self.backbone.last_map(batch))))
+        return out.float()
+
+    def _read(self, last: Tensor) -> Tensor:
+        """The last layer as the classifier reads it, (B, C, h, w) to (B, F)."""
+        return torch.cat([pool(last, how) for how in self.pooling], dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Weighted cross-entropy."""
-        loss = self._loss(self.logits(batch["image"]).float(), batch["target"])
+        loss = self._loss(self.logits(batch), batch["target"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The same loss, and metrics, on one view each: the average over symmetries is for predictions."""
-        logits = self.logits(batch["image"]).float()
+        logits = self.logits(batch)
         self.val_metrics.update(logits.softmax(dim=1), batch["target"])
         size = len(batch["target"])
         self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size)

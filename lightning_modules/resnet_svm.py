@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.contracts import Batch, FoldModel
+from experiment.contracts import Batch
 from experiment.errors import UserError, not_allowed
 from experiment.tables import FinishedFold, predictions
 from lightning_modules.backbone import SkipBackbone
+from lightning_modules.on_features import OnFeatures
 from lightning_modules.svm import SVMSettings, fit_svm
 from lightning_modules.svm_head import SVMHead
 from lightning_modules.weights import weights_digest
@@ -19,7 +20,7 @@ from lightning_modules.weights import weights_digest
 FEATURES_FROM = ("finetuned", "pretrained")
 
 
-class ResNetSVM(FoldModel):
+class ResNetSVM(OnFeatures):
     """An SVM on multi-layer skip features (Zhang & Zhang 2023, doi 10.1186/s12882-023-03182-6).
 
     It takes no gradient step: the callback `fit_svm` extracts the features and `fit_head` fits the SVM on fit and val rows.
@@ -54,10 +55,6 @@ class ResNetSVM(FoldModel):
         self.backbone = SkipBackbone(**{**backbone, "weights": None if finetuned else backbone["weights"]})
         self.backbone.requires_grad_(False)
         self.head = SVMHead(self.backbone.features, len(self.classes))
-        self.source: dict[str, Any] | None = None
-        if not finetuned and backbone["weights"] is not None:
-            self.source = {"weights": weights_digest(backbone["name"], backbone["weights"])}
-        self.known: dict[str, Tensor] = {}
 
     @classmethod
     def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -83,29 +80,24 @@ class ResNetSVM(FoldModel):
     def build_on(self, inputs: Mapping[str, FinishedFold]) -> None:
         """Take the trunk of the fine-tuned network."""
         for name, fold in inputs.items():
-            state = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+            saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
+            state = saved["state_dict"]
             trunk = {key.removeprefix("backbone."): v for key, v in state.items() if key.startswith("backbone.")}
             try:
                 self.backbone.load_state_dict(trunk)
             except RuntimeError as error:
                 raise UserError(f"the backbone of {name} is not that of resnet_svm; give both the same backbone.") from error
-            # the name of a run's folder holds the digest of everything that decided its numbers
-            self.source = {"run": fold.path.parents[1].name, "fold": "/".join(fold.path.parts[-2:])}
+            self.backbone.freeze(saved["hyper_parameters"].get("freeze_until"))
 
     @property
-    def network(self) -> dict[str, Any] | None:
-        """Whose features are read. Random weights have no name: they depend on the fold's seed."""
-        backbone = self.hparams["backbone"]
-        return self.source and {**self.source, "name": backbone["name"], "symmetries": backbone["symmetries"]}
+    def columns(self) -> list[int]:
+        """The skip features."""
+        return self.backbone.columns
 
-    def extract(self, images: Tensor) -> Tensor:
-        """Features of all taps and poolings, (B, 3, H, H) to (B, F_all)."""
-        return self.backbone.every_feature(images)
-
-    def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
-        """Features (N, F_all) of rows that will be predicted."""
-        own = torch.from_numpy(features[:, self.backbone.columns])
-        self.known = dict(zip(sample_ids, own, strict=True))
+    @property
+    def same_in_all_folds(self) -> bool:
+        """The pretrained network is; a fine-tuned one is the fold's own."""
+        return bool(self.hparams["features_from"] == "pretrained")
 
     def fit_head(
         self,
@@ -118,24 +110,20 @@ class ResNetSVM(FoldModel):
     ) -> Mapping[str, float]:
         """Fit the SVM on all rows; see `lightning_modules.svm.fit_svm`. Val rows are kept as predicted by inner folds."""
         scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
-        svm = fit_svm(features[:, self.backbone.columns], target, group, scored, len(self.classes), self.settings, seed)
+        svm = fit_svm(features[:, self.columns], target, group, scored, len(self.classes), self.settings, seed)
         self.head.fill(svm)
         ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]
         self.held_out = predictions(ids[is_val].tolist(), svm.held_out[is_val], self.classes)
         return svm.chosen
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Probabilities, (B, 3, H, H) to (B, K)."""
-        out: Tensor = self.head(self.backbone.skip_features(images))
+    def from_features(self, features: Tensor) -> Tensor:
+        """Calibrated probabilities, (B, F) to (B, K)."""
+        out: Tensor = self.head(features)
         return out
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
-        """As for every model, but rows whose features are known do not go through the network again."""
-        ids = batch["sample_id"]
-        if not self.known.keys() >= set(ids):
-            return super().predict_step(batch, batch_idx, dataloader_idx)
-        features = torch.stack([self.known[sample] for sample in ids]).to(batch["image"].device)
-        return ids, self.head(features).float()
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities, (B, 3, H, H) to (B, K)."""
+        return self.from_features(self.backbone.skip_features(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Nothing: there are no gradient steps, but Lightning insists on the method."""

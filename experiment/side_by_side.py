@@ -1,0 +1,59 @@
+"""A cross-validation in several processes: each makes the job anew from its config and finishes the folds it is given."""
+
+from collections.abc import Mapping
+from functools import partial
+from os import devnull
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from experiment.crossval import CrossValidation, Missing, Work, one_by_one
+from experiment.identity import digest
+from experiment.job import prepare
+from experiment.recipe import Recipe
+from experiment.tables import Split
+from experiment.workers import Task, Workers, run_tasks
+
+_folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}
+_validation: CrossValidation
+
+
+def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
+    """How this job is best worked on, on this machine."""
+    scheme = validation.scheme
+    uses_gpu = recipe.trainer.get("accelerator") != "cpu"
+    workers = Workers.of(scheme.parallel, scheme.k * scheme.repeats, uses_gpu)
+    torch.set_num_threads(workers.threads)
+    return one_by_one if workers.processes == 1 else partial(side_by_side, workers=workers)
+
+
+def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers) -> None:
+    """Finish these folds in several processes. Models that others wait for come first: short work fills the end."""
+    if len({split for _, split in missing}) < 2:  # nothing to do at the same time
+        return one_by_one(validation, missing)
+    folds = _by_key(missing)
+    tasks = [
+        Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
+        for key, (recipe, split) in sorted(folds.items(), key=lambda item: len(list(item[1][0].everyone())))
+    ]
+    for key, marker in run_tasks(tasks, workers, _start, [validation.config], _finish):
+        recipe, split = folds[key]
+        validation.progress.finished(recipe.title, split, marker)
+
+
+def _by_key(folds: Missing) -> dict[tuple[str, str], tuple[Recipe, Split]]:
+    return {(digest(recipe.record), split.name): (recipe, split) for recipe, split in folds}
+
+
+def _start(config: Mapping[str, Any]) -> None:
+    """In a new process: the same job, in silence."""
+    global _validation
+    with open(devnull, "w") as nowhere:
+        _validation, recipe = prepare(config, Console(file=nowhere))
+    _folds.update(_by_key([(taken, split) for taken in recipe.everyone() for split in _validation.splits]))
+
+
+def _finish(recipe: str, split: str) -> dict[str, Any]:
+    """In that process: one model on one fold; what was noted of it."""
+    return _validation.finish(*_folds[recipe, split]).marker

@@ -1,0 +1,112 @@
+"""Folds side by side: processes that each finish one model on one fold at a time."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+
+GIB = 2**30
+MEMORY = 2 * GIB  # of one process at work: PyTorch, one batch's activations, features
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes work side by side, each with how many threads.
+
+    Threads decide the last digits of sums, and so of everything trained. They follow from the machine and the number of folds,
+    not from how many folds happen to be missing: a fold run alone gives the numbers it gives among others.
+
+    Attributes:
+        processes: 1 works in the job's own process.
+        threads: of each.
+        gpus: device numbers to hand out, one a process; empty where all use what they find.
+    """
+
+    processes: int
+    threads: int
+    gpus: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, parallel: int | str, folds: int, uses_gpu: bool) -> "Workers":
+        """What this machine serves best, or as many processes as are asked for.
+
+        Small batches leave cores waiting for each other: on CPUs a process a core is fastest, as far as there are folds and
+        memory. Of several GPUs each takes a fold; one GPU is given to one fold at a time.
+        """
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        gpus = torch.cuda.device_count() if uses_gpu else 0
+        if parallel != "auto":
+            processes = int(parallel)
+        elif gpus:
+            processes = min(gpus, folds)
+        else:
+            processes = max(1, min(cores, folds, _memory() // MEMORY))
+        handed = [number % gpus for number in range(processes)] if gpus > 1 and processes > 1 else []
+        return cls(processes, max(1, cores // processes), handed)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 * GIB
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one fold.
+
+    Attributes:
+        key: names it, for `finish`.
+        after: keys of the tasks that come first.
+    """
+
+    key: tuple[str, str]
+    after: Sequence[tuple[str, str]]
+
+
+def run_tasks(
+    tasks: Sequence[Task], workers: Workers, start: Callable[..., None], arguments: Sequence[Any], finish: Callable[..., T]
+) -> Iterator[tuple[tuple[str, str], T]]:
+    """Finish tasks in new processes, in their order as far as what they need is there; gives each as it is finished.
+
+    The first error ends it: tasks at work are waited for, no others are begun.
+
+    Args:
+        tasks: those that need others after them; what a task needs and is not among them is there already.
+        workers: how many.
+        start: called once in each process, with the arguments, before any task.
+        arguments: plain values.
+        finish: called with the two parts of a task's key.
+    """
+    context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang in its threads
+    gpus = context.SimpleQueue()
+    for number in workers.gpus:
+        gpus.put(number)
+    waiting, running, done = list(tasks), dict[Future[T], Task](), set[tuple[str, str]]()
+    known = {task.key for task in tasks}
+    pool = ProcessPoolExecutor(
+        workers.processes, context, initializer=_begin, initargs=(workers.threads, bool(workers.gpus), gpus, start, arguments)
+    )
+    try:
+        while waiting or running:
+            for task in [t for t in waiting if known.isdisjoint(set(t.after) - done)]:
+                waiting.remove(task)
+                running[pool.submit(finish, *task.key)] = task
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(future)
+                result = future.result()
+                done.add(task.key)
+                yield task.key, result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int, own_gpu: bool, gpus: Any, start: Callable[..., None], arguments: Sequence[Any]) -> None:
+    if own_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus.get())
+    torch.set_num_threads(threads)
+    start(*arguments)
