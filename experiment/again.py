@@ -46,7 +46,7 @@ class Command:
             return None
         results = []
         for told in json.loads(self.memory.read_text()):
-            path = Path(told["run"])
+            path = Path(os.path.normpath(self.memory.parent / told["run"]))
             if not all((path / name).is_file() for name in told["files"]):
                 return None
             scores = json.loads((path / "metrics.json").read_text())
@@ -58,7 +58,7 @@ class Command:
         told = [
             {
                 "title": result.title,
-                "run": str(result.run.path),
+                "run": os.path.relpath(result.run.path, self.memory.parent),  # the folder of all runs may be moved
                 "folds": result.folds,
                 "files": sorted(str(p.relative_to(result.run.path)) for p in result.run.path.rglob("*") if p.is_file()),
             }
