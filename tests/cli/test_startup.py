@@ -101,11 +101,19 @@ SETTINGS = (*job.TINY, "trainer.max_epochs=3", "logger=none")  # of the finished
 
 def test_the_same_command_is_answered_without_lightning(own: Path) -> None:
     folder = own.parents[1]
-    first = job.command("train.py", folder, *SETTINGS)  # a copy lies elsewhere, so that it was never run there
+    shutil.rmtree(own.parent / "commands")
+    first = job.command("train.py", folder, *SETTINGS)  # the long way
     assert first.returncode == 0, first.stderr
     modules, again = imported("train.py", folder, *SETTINGS)
     assert not modules & LIGHTNING
     assert (again.stdout, again.stderr) == (first.stdout, first.stderr)
+
+
+def test_runs_that_were_moved_are_found_where_they_are(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own.parent, tmp_path / "runs")
+    modules, done = imported("train.py", tmp_path, *SETTINGS)
+    assert not modules & LIGHTNING
+    assert done.stdout.endswith(f"run: {tmp_path / 'runs' / own.name}\n")
 
 
 def test_a_fold_that_was_taken_away_is_trained_anew(own: Path) -> None:
