@@ -7,9 +7,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, every_feature
-from experiment.contracts import PARTS, FitsOnFeatures
+from experiment.contracts import FitsOnFeatures
 from experiment.disk_cache import DiskCache
 from experiment.stages import stage
+from experiment.tables import PARTS
 
 
 class FitSVM(Callback):

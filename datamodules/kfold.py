@@ -17,10 +17,11 @@ from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
 from experiment.audit import audit
-from experiment.contracts import FoldData, Part, SampleTable, Split
+from experiment.contracts import FoldData
 from experiment.disk_cache import DiskCache
 from experiment.errors import UserError, not_allowed
 from experiment.identity import file_digest
+from experiment.tables import Part, SampleTable, Split
 
 
 @dataclass(frozen=True)

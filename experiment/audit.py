@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import networkx as nx
 
-from experiment.contracts import SampleTable
 from experiment.errors import UserError, not_allowed, some
+from experiment.tables import SampleTable
 
 ON_DUPLICATE = ("error", "tie")
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import execution_whitelist, instantiate
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from experiment.errors import UserError, not_allowed
 from experiment.signatures import check_types
@@ -25,9 +24,21 @@ def build(config: Mapping[str, Any], **further: Any) -> Any:
         with execution_whitelist(TRUSTED):
             check_types(config, class_of(config))
             return instantiate(config, **further, _convert_="all")
-    except (InstantiationException, TypeError, ValueError, MisconfigurationException) as error:
-        reason = error.__cause__ or error
-        raise UserError(f"{config.get('_target_')}: {' '.join(str(reason).split())}") from error
+    except UserError:
+        raise
+    except (InstantiationException, TypeError, ValueError) as error:
+        raise _refused(config, error) from error
+    except Exception as error:
+        # takes seconds to import where nothing else needs it
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+        if isinstance(error, MisconfigurationException):
+            raise _refused(config, error) from error
+        raise
+
+
+def _refused(config: Mapping[str, Any], error: Exception) -> UserError:
+    return UserError(f"{config.get('_target_')}: {' '.join(str(error.__cause__ or error).split())}")
 
 
 def class_of(config: Mapping[str, Any]) -> type[Any]:

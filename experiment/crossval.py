@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 from pytorch_lightning import seed_everything
 
-from experiment.contracts import FinishedFold, FoldData, LearnsFromTables, Split
-from experiment.cost import Cost, cost
+from experiment.contracts import FoldData, LearnsFromTables
+from experiment.cost import cost
 from experiment.environment import environment
 from experiment.errors import UserError
 from experiment.evidence import Cohort, intervals
@@ -25,37 +25,13 @@ from experiment.metrics import summarise
 from experiment.oof import out_of_fold
 from experiment.progress import Progress
 from experiment.recipe import Recipe
+from experiment.results import Result
 from experiment.seeds import seed_for
 from experiment.stages import recording
 from experiment.store import Run
+from experiment.tables import FinishedFold, Split
 from experiment.tracking import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
-
-
-@dataclass(frozen=True)
-class Result:
-    """One model's cross-validation, or as much of it as is there.
-
-    Attributes:
-        title: the model's name in tables.
-        run: its folder.
-        done: finished folds, of `folds`.
-        scores: metrics as `experiment.metrics.summarise` gives them, over the finished folds.
-        cost: see `experiment.cost.cost`.
-    """
-
-    title: str
-    run: Run
-    done: int
-    folds: int
-    scores: Mapping[str, Mapping[str, Any]]
-    cost: Cost
-
-    @property
-    def complete(self) -> bool:
-        """Whether every fold is finished."""
-        return self.done == self.folds
-
 
 Missing = Sequence[tuple[Recipe, Split]]
 Work = Callable[["CrossValidation", Missing], None]

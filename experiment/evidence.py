@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from experiment.contracts import SampleTable
 from experiment.errors import UserError, some
 from experiment.metrics import METRICS
 from experiment.oof import probabilities
@@ -19,6 +17,7 @@ from experiment.statistics.calibration import brier_decomposition, reliability, 
 from experiment.statistics.comparison import delong_test, detectable_difference, holm, mcnemar, permutation_test
 from experiment.statistics.curves import at_sensitivity, at_specificity, net_benefit, treat_all
 from experiment.statistics.weighted import scores
+from experiment.tables import SampleTable
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -174,6 +173,8 @@ def _second_opinion(cohort: Cohort, first: str, second: str, metric: str) -> dic
 
 def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
     """Calibration, operating points and curves of the positive class against the rest."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     truth, p = cohort.is_positive, cohort.of_positive(title)
     bins = reliability(truth, p)
     slope, intercept = slope_and_intercept(truth, p)

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiment.contracts import MARKER, FinishedFold, SampleTable
 from experiment.cost import Cost, cost
 from experiment.errors import UserError
+from experiment.tables import MARKER, FinishedFold, SampleTable
 
 SAMPLES = "samples.parquet"
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiment.contracts import PARTS, SampleTable, Split
 from experiment.errors import UserError
 from experiment.identity import digest
 from experiment.seeds import seed_for
+from experiment.tables import PARTS, SampleTable, Split
 
 ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
 DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself

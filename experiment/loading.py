@@ -1,7 +1,8 @@
 """A finished fold's model, back from disk. Nothing in the files is executed."""
 
 from experiment.build import class_of
-from experiment.contracts import FinishedFold, FoldModel, LearnsFromTables
+from experiment.contracts import FoldModel, LearnsFromTables
+from experiment.tables import FinishedFold
 
 
 def load_model(fold: FinishedFold) -> FoldModel:

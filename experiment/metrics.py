@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from experiment.oof import probabilities
 
@@ -36,6 +35,8 @@ def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> d
         p: probabilities, shape (N, K).
         positive: index of the positive class.
     """
+    from sklearn import metrics as sk
+
     k = p.shape[1]
     decided = p.argmax(axis=1)
     onehot = np.eye(k, dtype=np.int64)[target]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiment.contracts import FinishedFold, SampleTable, Split, probability_columns
 from experiment.errors import some
+from experiment.tables import FinishedFold, SampleTable, Split, probability_columns
 
 
 def out_of_fold(folds: Sequence[tuple[Split, FinishedFold]], samples: SampleTable) -> pd.DataFrame:

@@ -2,31 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from experiment.contracts import FoldData
-from experiment.crossval import Result
 from experiment.finished import FinishedRun
 from experiment.report.content import Content, gather
 from experiment.report.page import write
+from experiment.results import Published, Result
 from experiment.store import Run
 from experiment.tracking import Summary, Tracker
 
 SHOWN = "shown.json"  # the trackers that have a run's summary
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a complete job leaves to read.
-
-    Attributes:
-        page: the report.
-        headline: its first sentences: the best model, how sure that is, and whether it beats the next.
-    """
-
-    page: Path
-    headline: Sequence[str]
 
 
 def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Published | None:
@@ -42,14 +27,15 @@ def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Publ
     page = results[-1].run.path / "report.html"
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
     if page.exists() and not unseen:
-        return Published(page, json.loads(page.with_name("evidence.json").read_text())["headline"])
+        return Published.beside(results[-1].run)
     content = gather(FinishedRun.at(results[-1].run.path).everyone())
     if not page.exists():
         write(content, page.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data)):
             run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
-    return Published(page, list(content.headline))
+    shown = not tracker.name or all(tracker.name in _seen_by(run) for run in unseen)
+    return Published(page, list(content.headline), shown)
 
 
 def _seen_by(run: Run) -> list[str]:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from experiment.contracts import Split
 from experiment.crossval import CrossValidation, Missing, Work, one_by_one
 from experiment.identity import digest
 from experiment.job import prepare
 from experiment.recipe import Recipe
+from experiment.tables import Split
 from experiment.workers import Task, Workers, run_tasks
 
 _folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}

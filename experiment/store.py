@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiment.contracts import MARKER, FinishedFold, Split
 from experiment.identity import Record, digest
+from experiment.tables import MARKER, FinishedFold, Split
 
 DIGITS = 12  # of the digest, in folder names: 48 bits
 

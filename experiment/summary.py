@@ -1,4 +1,4 @@
-"""The table of models that ends a job."""
+"""What a job ends with in the terminal: the table of models, and the answer in words."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from experiment.cost import in_words
-from experiment.crossval import Result
 from experiment.metrics import METRICS
+from experiment.results import Published, Result
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:
@@ -29,6 +29,12 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     for result in results:
         if result.cost["seconds"] >= 1:
             console.print(f"{result.title}: {in_words(result.cost)}", style="dim", highlight=False)
+
+
+def print_published(published: Published, console: Console) -> None:
+    """The answer in words, and where the report is."""
+    console.print(" ".join(published.headline), highlight=False)
+    console.print(f"report: {published.page}", soft_wrap=True, highlight=False)
 
 
 def _told(result: Result, which: str) -> list[str]:

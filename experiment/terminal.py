@@ -6,8 +6,8 @@ import warnings
 
 from rich.console import Console
 
-from experiment.contracts import SampleTable
 from experiment.folds import FoldScheme
+from experiment.tables import SampleTable
 
 # A file or a pipe has no width of its own; 80 would cut a table of many models.
 out = Console(width=None if sys.stdout.isatty() else 120)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import CSVLogger, Logger
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
 
 from experiment.cost import Cost
 
@@ -56,7 +58,7 @@ class Tracker(Protocol):
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Any:
         """Context manager around the work on one fold; yields a Lightning logger or None."""
 
-    def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
+    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """Metrics of the fold's test part."""
 
     def summary(self, shown: Summary) -> bool:
@@ -72,11 +74,11 @@ class NoTracker:
     name: ClassVar[str | None] = None
 
     @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator[Logger | None]:
+    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
         """No logger."""
         yield None
 
-    def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
+    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """Nothing."""
 
     def summary(self, shown: Summary) -> bool:
@@ -94,11 +96,13 @@ class CSVTracker(NoTracker):
     name: ClassVar[str | None] = "csv"
 
     @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator[Logger | None]:
+    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
         """A `CSVLogger` in ``csv/<fold>/``."""
+        from pytorch_lightning.loggers import CSVLogger
+
         yield CSVLogger(save_dir=run / "csv", name="", version=split.replace("/", "-"))
 
-    def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
+    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """A last row of the fold's curves."""
         if logger is not None:
             logger.log_metrics({f"test/{name}": value for name, value in scores.items()})

@@ -12,9 +12,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from experiment.build import build
-from experiment.contracts import FoldData, FoldModel, Part, predictions
+from experiment.contracts import FoldData, FoldModel
 from experiment.hardware import best_precision
 from experiment.stages import stage
+from experiment.tables import Part, predictions
 
 
 def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from experiment.contracts import probability_columns
 from experiment.evidence import seen_from
+from experiment.tables import probability_columns
 from experiment.tracking import Summary
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
-
-from pytorch_lightning.loggers import Logger
 
 from experiment.tracking import NoTracker, Summary
 from experiment.wandb_content import curves, numbers, table
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class WandbTracker(NoTracker):
         )  # fmt: skip
 
     @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator[Logger | None]:
+    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
         """A `WandbLogger` on a W&B run of its own, finished at the end of the block: Lightning would reuse a live one."""
         started = self._start(run, "fold", split, config)
         failed = 1
@@ -87,7 +88,7 @@ class WandbTracker(NoTracker):
                 with _only_warned("could not finish a run"):
                     started.finish(exit_code=failed)
 
-    def fold_scores(self, logger: Logger | None, scores: Mapping[str, float]) -> None:
+    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """``test/<metric>``, as the last values of the fold's curves and so in its W&B summary."""
         if logger is not None:
             with _only_warned("did not take a fold's scores"):
@@ -140,7 +141,7 @@ def _own_tags(config: Mapping[str, Any]) -> list[str]:
     return [str(tag) for tag in (config.get("title"), target.split(".")[-2] if "." in target else None) if tag]
 
 
-def _careful_logger(started: Any) -> Logger:
+def _careful_logger(started: Any) -> "Logger":
     """Lightning's W&B logger on this W&B run, whose failures do not stop the training."""
     from pytorch_lightning.loggers import WandbLogger
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from experiment.class_weights import balanced, check_class_weights
 from experiment.combining import COMBINERS, NEED_VAL, Stacking
-from experiment.contracts import FoldModel, predictions, probability_columns
+from experiment.contracts import FoldModel
 from experiment.errors import UserError, not_allowed
+from experiment.tables import predictions, probability_columns
 
 
 class EnsembleEvaluator(FoldModel):

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from experiment.contracts import SampleTable, predictions
 from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme
 from experiment.metrics import summarise
+from experiment.tables import SampleTable, predictions
 
 
 def finished_run(

@@ -9,10 +9,11 @@ from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.config import plain
-from experiment.crossval import CrossValidation, Result
+from experiment.crossval import CrossValidation
 from experiment.folds import FoldScheme
 from experiment.progress import Progress
 from experiment.recipe import plan
+from experiment.results import Result
 from experiment.terminal import err
 from experiment.tracking import NoTracker
 

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from experiment.contracts import probability_columns
 from experiment.errors import UserError
-from experiment.evidence import Cohort, evidence, hardest
+from experiment.evidence import Cohort, hardest
 from experiment.finished import FinishedRun
-from experiment.optimism import FoldTables, gaps
 from experiment.report.findings import headline, warnings
+from experiment.report.numbers import Numbers
+from experiment.tables import probability_columns
 
 HARDEST = 12
 
@@ -26,10 +26,9 @@ class Content:
         runs: title to run, in the order shown.
         classes: class names; `positive` is one of them.
         positive: the class that sensitivity is about.
-        evidence: as `experiment.evidence.evidence` gives it.
+        numbers: what was computed.
         headline: the answer in sentences.
         warnings: what to distrust.
-        gaps: optimism of choices, where there is an ensemble.
         confusion: title to counts, rows true, columns decided.
         hardest: images that all models get wrong.
         splits: one row a fold: groups and images of each part, positives of each part.
@@ -41,10 +40,9 @@ class Content:
     runs: Mapping[str, FinishedRun]
     classes: Sequence[str]
     positive: str
-    evidence: Mapping[str, Any]
+    numbers: Numbers
     headline: Sequence[str]
     warnings: Sequence[str]
-    gaps: Sequence[Mapping[str, Any]]
     confusion: Mapping[str, Sequence[Sequence[int]]]
     hardest: Sequence[Mapping[str, Any]]
     splits: pd.DataFrame
@@ -52,13 +50,27 @@ class Content:
     versions: Mapping[str, str]
 
     @property
+    def evidence(self) -> Mapping[str, Any]:
+        """As `experiment.evidence.evidence` gives it."""
+        return self.numbers.evidence
+
+    @property
+    def gaps(self) -> Sequence[Mapping[str, Any]]:
+        """Optimism of choices, where there is an ensemble."""
+        return self.numbers.gaps
+
+    @property
     def last(self) -> FinishedRun:
         """The run that was asked for."""
         return list(self.runs.values())[-1]
 
 
-def gather(runs: Sequence[FinishedRun]) -> Content:
+def gather(runs: Sequence[FinishedRun], folder: Path | None = None) -> Content:
     """Compare finished runs of the same images.
+
+    Args:
+        runs: in the order shown; the last one is the one asked for.
+        folder: where the report goes. What an earlier one there, or in the last run's folder, has computed is not again.
 
     Raises:
         UserError: they are of different images or classes.
@@ -72,9 +84,8 @@ def gather(runs: Sequence[FinishedRun]) -> Content:
                 f"has {list(first.classes)} (positive: {first.positive}); only runs of the same question can be compared."
             )
     cohort = Cohort.of({title: run.oof for title, run in named.items()}, first)
-    found = evidence(cohort)
+    numbers = Numbers.of(cohort, named, [runs[-1].path, *([folder] if folder else [])])
     curves = {title: epochs for title, run in named.items() if (epochs := run.curves())}
-    optimism = gaps(*_members(runs[-1]))
     last = runs[-1]
     built_in = "synthetic" in str(last.config["data"]["_target_"])
     scores = {title: run.scores for title, run in named.items()}
@@ -84,10 +95,9 @@ def gather(runs: Sequence[FinishedRun]) -> Content:
         runs=named,
         classes=first.classes,
         positive=first.positive,
-        evidence=found,
-        headline=headline(found),
-        warnings=warnings(cohort, found, scores, curves, optimism, built_in),
-        gaps=optimism,
+        numbers=numbers,
+        headline=headline(numbers.evidence),
+        warnings=warnings(cohort, numbers.evidence, scores, curves, numbers.gaps, built_in),
         confusion={title: _confusion(run.oof, first.classes) for title, run in named.items()},
         hardest=hardest(cohort, HARDEST),
         splits=_splits(last),
@@ -100,25 +110,6 @@ def _titled(runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
     """Runs by title; those that share one are told apart by their folders."""
     titles = [run.title for run in runs]
     return {run.title if titles.count(run.title) == 1 else run.path.name: run for run in runs}
-
-
-def _members(run: FinishedRun) -> tuple[list[FoldTables], int]:
-    """Val and test predictions of an ensemble's members in each fold; nothing for other models."""
-    samples = run.samples
-    positive = samples.positive_index
-    members = run.inputs()
-    if len(members) < 2:
-        return [], positive
-    target = pd.Series(samples.target, index=samples.sample_id)
-    columns = probability_columns(samples.classes)
-
-    def stacked(fold: str, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        tables = [dict(member.folds())[fold].predictions(part).set_index("sample_id") for member in members.values()]
-        ids = tables[0].index
-        p = torch.stack([torch.tensor(table.loc[ids, columns].to_numpy()) for table in tables])
-        return p, torch.tensor(target.loc[ids].to_numpy())
-
-    return [FoldTables(*stacked(fold, "val"), *stacked(fold, "test")) for fold in run.markers], positive
 
 
 def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from experiment.contracts import PARTS, SampleTable, probability_columns
 from experiment.evidence import TESTED
 from experiment.finished import FinishedRun
 from experiment.metrics import METRICS
@@ -13,6 +12,7 @@ from experiment.report import fitting
 from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
 from experiment.report.fitting import alike, each, spanned
+from experiment.tables import PARTS, SampleTable, probability_columns
 
 
 def facts(content: Content) -> dict[str, str]:

@@ -1,8 +1,5 @@
 """The report as HTML and Markdown."""
 
-import base64
-import io
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,11 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
-from PIL import Image
 
 from experiment.cost import in_words
 from experiment.evidence import TESTED
@@ -22,34 +16,30 @@ from experiment.metrics import METRICS
 from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content
+from experiment.report.thumbnails import Picture, thumbnails
 
 TEMPLATES = Path(__file__).parent / "templates"
-THUMBNAIL = 160  # pixels
-
-Picture = Callable[[str], NDArray[np.uint8]]
-"""From sample id to pixels; raises what it likes if there is none."""
 
 
 def write(content: Content, folder: Path, picture: Picture | None) -> Path:
-    """Write ``report.html``, ``report.md`` and ``evidence.json`` into `folder`.
+    """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`.
 
     Args:
         content: what to show.
         folder: where to.
-        picture: reads an image; None leaves pictures out.
+        picture: reads an image; None leaves out those of which no thumbnail is kept.
 
     Returns:
         The path of the page.
     """
-    values = _values(content, picture)
     folder.mkdir(parents=True, exist_ok=True)
+    values = _values(content, *thumbnails(content, folder, picture))
     page = folder / "report.html"
     for name, escape in (("report.md", False), ("report.html", True)):
         beside = folder / f".{name}"
         beside.write_text(_environment(escape).get_template(f"{name}.j2").render(values), encoding="utf-8")
         beside.replace(folder / name)
-    stored = {**content.evidence, "headline": content.headline, "warnings": content.warnings, "optimism": content.gaps}
-    (folder / "evidence.json").write_text(json.dumps(_defined(stored), indent=2, allow_nan=False), encoding="utf-8")
+    content.numbers.write(folder, headline=content.headline, warnings=content.warnings)
     return page
 
 
@@ -78,22 +68,12 @@ def _in_markdown(value: Any) -> str:
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", line))
 
 
-def _defined(value: Any) -> Any:
-    """The same with null for NaN, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _defined(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_defined(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _values(content: Content, picture: Picture | None) -> dict[str, Any]:
+def _values(content: Content, pictures: Mapping[str, str], missing: str) -> dict[str, Any]:
     """What the templates use."""
     models = content.evidence["models"]
     config = content.last.config
     unit = "patients (groups)" if content.last.samples.grouped else "images"
     checklists = {name: list(items) for name, items in groupby(checklist(content), key=lambda item: item.list)}
-    pictures, missing = _pictures(content, picture)
     drawn = _figures(content)
     return {
         "content": content, "models": models, "evidence": content.evidence, "metrics": METRICS, "config": config,
@@ -156,24 +136,3 @@ def _by_fold(content: Content) -> dict[str, dict[str, Any]]:
         name = f"{row['repeat']}.{row['fold']}" if several else str(row["fold"])
         out.setdefault(name, {})[row["part"]] = row
     return out
-
-
-def _pictures(content: Content, picture: Picture | None) -> tuple[dict[str, str], str]:
-    """Thumbnails as data addresses by sample id, and why there are none where there are none."""
-    found = {}
-    if picture is None:
-        return {}, "Pictures are left out: the images could not be opened."
-    for image in content.hardest:
-        try:
-            found[image["sample_id"]] = _thumbnail(picture(image["sample_id"]))
-        except (OSError, ValueError, KeyError) as error:
-            return found, f"Some pictures are left out: {error}."
-    return found, ""
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((THUMBNAIL * 2, THUMBNAIL * 2))
-    stream = io.BytesIO()
-    image.save(stream, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

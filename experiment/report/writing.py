@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiment.build import build
-from experiment.contracts import FoldData
 from experiment.errors import UserError
 from experiment.finished import FinishedRun
 from experiment.identity import digest
 from experiment.report.content import gather
-from experiment.report.page import Picture, write
+from experiment.report.page import write
+from experiment.report.thumbnails import Picture, all_kept
 
 
 def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedRun], Path]:
@@ -33,11 +33,15 @@ def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedR
 
 def report_on(runs: Sequence[FinishedRun], folder: Path) -> Path:
     """Write the report of these runs into `folder`; the last one is the one asked for."""
-    return write(gather(runs), folder.resolve(), _picture(runs[-1]))
+    place = folder.resolve()
+    content = gather(runs, place)
+    return write(content, place, None if all_kept(content, place) else _picture(runs[-1]))
 
 
 def _picture(run: FinishedRun) -> Picture | None:
     """The images may have moved since; the numbers can be reported all the same."""
+    from experiment.contracts import FoldData  # takes Lightning, as data modules do
+
     try:
         data = build(run.config["data"])
     except UserError:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +21,8 @@ def at_sensitivity(is_class: NDArray[np.bool_], p: Floats, sensitivity: float) -
 def _best(is_class: NDArray[np.bool_], p: Floats, least: float, given: str) -> float:
     if is_class.all() or not is_class.any():
         return float("nan")
+    from sklearn.metrics import roc_curve
+
     false_positive, sensitivity, _ = roc_curve(is_class, p, drop_intermediate=False)
     specificity = 1 - false_positive
     held, wanted = (specificity, sensitivity) if given == "specificity" else (sensitivity, specificity)

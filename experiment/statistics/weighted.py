@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+BLOCK = 100_000  # weights that are ordered and summed at a time: they stay in the processor's cache
 
 
 def scores(target: NDArray[np.int64], p: Floats, positive: int, weight: NDArray[np.floating]) -> dict[str, Floats]:
@@ -37,11 +38,14 @@ def decision_scores(target: NDArray[np.int64], p: Floats, positive: int, weight:
 def ranking_scores(target: NDArray[np.int64], p: Floats, positive: int, weight: NDArray[np.floating]) -> dict[str, Floats]:
     """AUROC and AUPRC, which only the order of the rows within a column of `p` decides; arguments as for `scores`."""
     columns = [positive] if p.shape[1] == 2 else range(p.shape[1])
+    step = max(1, BLOCK // max(len(target), 1))
+    areas: dict[str, list[Floats]] = {"auroc": [], "auprc": []}
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            name: np.mean([ranked(target == c, p[:, c], weight) for c in columns], axis=0)
-            for name, ranked in (("auroc", auroc), ("auprc", auprc))
-        }
+        for start in range(0, len(weight), step):
+            by_threshold = [_by_threshold(target == c, p[:, c], weight[start : start + step]) for c in columns]
+            for name, area in (("auroc", _area_under_roc), ("auprc", _average_precision)):
+                areas[name].append(np.mean([area(*weights) for weights in by_threshold], axis=0))
+    return {name: np.concatenate(blocks) for name, blocks in areas.items()}
 
 
 def _confusion(target: NDArray[np.int64], decided: NDArray[np.int64], k: int, weight: NDArray[np.floating]) -> Floats:
@@ -73,14 +77,19 @@ def _by_threshold(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np
     """Weight of rows in and outside the class at each distinct score, from the highest down: two times (B, U)."""
     order = np.argsort(-score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
-    ordered = np.asarray(weight, dtype=np.float64)[:, order]
-    inside = np.add.reduceat(ordered * is_class[order], starts, axis=1)
-    return inside, np.add.reduceat(ordered, starts, axis=1) - inside
+    ordered = np.take(np.asarray(weight, dtype=np.float64), order, axis=1)  # row by row in memory, unlike [:, order]
+    inside = ordered * is_class[order]
+    if len(starts) < len(order):  # ties
+        inside, ordered = (np.add.reduceat(rows, starts, axis=1) for rows in (inside, ordered))
+    return inside, ordered - inside
 
 
 def auroc(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np.floating]) -> Floats:
     """Area under the ROC curve, ties counted half (Mann & Whitney 1947): (N,), (N,), (B, N) to (B,)."""
-    inside, outside = _by_threshold(is_class, score, weight)
+    return _area_under_roc(*_by_threshold(is_class, score, weight))
+
+
+def _area_under_roc(inside: Floats, outside: Floats) -> Floats:
     below = outside.sum(axis=1, keepdims=True) - np.cumsum(outside, axis=1)
     area: Floats = (inside * (below + outside / 2)).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1))
     return area
@@ -88,7 +97,10 @@ def auroc(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np.floatin
 
 def auprc(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np.floating]) -> Floats:
     """Average precision, as scikit-learn defines it: (N,), (N,), (B, N) to (B,)."""
-    inside, outside = _by_threshold(is_class, score, weight)
+    return _average_precision(*_by_threshold(is_class, score, weight))
+
+
+def _average_precision(inside: Floats, outside: Floats) -> Floats:
     found, said = np.cumsum(inside, axis=1), np.cumsum(inside + outside, axis=1)
     precision = np.divide(found, said, out=np.zeros_like(found), where=said > 0)
     area: Floats = (precision * inside).sum(axis=1) / found[:, -1]

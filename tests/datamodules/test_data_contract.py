@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from datamodules.kfold import KFoldDataModule
 from experiment.build import build
 from experiment.config import plain
-from experiment.contracts import FoldData, Split
+from experiment.contracts import FoldData
 from experiment.folds import FoldScheme
+from experiment.tables import Split
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SIZE = 32

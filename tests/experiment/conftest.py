@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import pytest
 
-from experiment.contracts import SampleTable
+from experiment.tables import SampleTable
 
 MakeSamples = Callable[..., SampleTable]
 

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 from experiment.audit import audit
-from experiment.contracts import SampleTable
 from experiment.errors import UserError
+from experiment.tables import SampleTable
 
 
 def table(*rows, grouped=True):

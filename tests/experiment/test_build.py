@@ -37,9 +37,10 @@ def test_an_unknown_argument_is_named():
     assert "\n" not in str(caught.value)
 
 
-def test_a_bad_trainer_option_is_told_in_one_line():
-    with pytest.raises(UserError, match=r"pytorch_lightning\.Trainer: .*warp") as caught:
-        build({"_target_": "pytorch_lightning.Trainer", "accelerator": "warp"})
+@pytest.mark.parametrize(("key", "value"), [("accelerator", "warp"), ("gradient_clip_algorithm", "shears")])
+def test_a_bad_trainer_option_is_told_in_one_line(key, value):
+    with pytest.raises(UserError, match=rf"pytorch_lightning\.Trainer: .*{value}") as caught:
+        build({"_target_": "pytorch_lightning.Trainer", key: value})
     assert "\n" not in str(caught.value)
 
 

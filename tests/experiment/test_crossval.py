@@ -13,13 +13,14 @@ import torch
 from pytorch_lightning import seed_everything
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.contracts import FinishedFold, FoldModel, predictions
+from experiment.contracts import FoldModel
 from experiment.crossval import CrossValidation
 from experiment.errors import UserError
 from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme
 from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
+from experiment.tables import FinishedFold, predictions
 from experiment.terminal import err
 from experiment.tracking import NoTracker
 

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from experiment import evidence as module
-from experiment.contracts import predictions
 from experiment.errors import UserError
 from experiment.evidence import TESTED, Cohort, evidence, hardest
 from experiment.metrics import METRICS, summarise
 from experiment.statistics.comparison import holm
+from experiment.tables import predictions
 
 
 @pytest.fixture(autouse=True)

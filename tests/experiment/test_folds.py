@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiment.contracts import Split
 from experiment.errors import UserError
 from experiment.folds import FoldScheme, Splits, check_splits
+from experiment.tables import Split
 
 # 11 patients of unequal size, 485 images, 69 (14 %) positive; the last patient has a single positive image.
 SIZES = (90, 70, 60, 55, 45, 40, 35, 30, 25, 20, 15)

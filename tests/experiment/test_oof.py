@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiment.contracts import FinishedFold, Split, predictions
 from experiment.oof import check_oof, out_of_fold, probabilities
+from experiment.tables import FinishedFold, Split, predictions
 
 CLASSES = ("absent", "present")
 SPLITS = [Split(0, 0, fit=("c", "d"), val=(), test=("a", "b")), Split(0, 1, fit=("a", "b"), val=(), test=("c", "d"))]

@@ -3,8 +3,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from experiment.contracts import Split
 from experiment.progress import Progress
+from experiment.tables import Split
 
 SPLIT = Split(0, 3, fit=("a",), val=(), test=("b",))
 

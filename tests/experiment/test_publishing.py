@@ -5,8 +5,8 @@ import pytest
 from finished_runs import finished_run
 
 from experiment import evidence, publishing
-from experiment.crossval import Result
 from experiment.publishing import publish
+from experiment.results import Result
 from experiment.store import Run
 from experiment.tracking import NoTracker
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiment.crossval import Result
 from experiment.metrics import METRICS
+from experiment.results import Result
 from experiment.store import Run
 from experiment.summary import print_results
 

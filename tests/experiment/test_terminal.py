@@ -1,8 +1,8 @@
 import warnings
 from dataclasses import replace
 
-from experiment.contracts import SampleTable
 from experiment.folds import FoldScheme
+from experiment.tables import SampleTable
 from experiment.terminal import describe, quiet
 
 

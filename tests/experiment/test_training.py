@@ -7,8 +7,8 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from tiny import RESNET
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.contracts import Split
 from experiment.folds import Splits
+from experiment.tables import Split
 from experiment.training import fit, make_callbacks, make_trainer, predict
 from lightning_modules.resnet import ResNet
 

@@ -237,7 +237,8 @@ def test_the_summary_holds_values_intervals_means_and_deviations_over_folds(tmp_
     assert written == {
         "oof/auroc": 0.5, "oof/auroc/low": 0.375, "oof/auroc/high": 0.625, "folds/auroc/mean": 0.25, "folds/auroc/sd": 0.125,
         "oof/f1": 1.0, "oof/f1/low": 0.75, "oof/f1/high": 1.0, "folds/f1/mean": 1.0, "folds/f1/sd": 0.0,
-        "calibration/ece": 0.0625, "operating/sensitivity_at_specificity_0.9": 0.875, "cost/seconds": 1.5, "cost/stages/train": 1.0, "cost/images_per_second/train": 4.0,
+        "calibration/ece": 0.0625, "operating/sensitivity_at_specificity_0.9": 0.875, "cost/seconds": 1.5,
+        "cost/stages/train": 1.0, "cost/images_per_second/train": 4.0,
     }  # fmt: skip
     started.finish.assert_called_once()
 

@@ -11,12 +11,14 @@ from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.config import plain
-from experiment.contracts import Batch, probability_columns
-from experiment.crossval import CrossValidation, Result
+from experiment.contracts import Batch
+from experiment.crossval import CrossValidation
 from experiment.folds import FoldScheme
 from experiment.loading import load_model
 from experiment.progress import Progress
 from experiment.recipe import plan
+from experiment.results import Result
+from experiment.tables import probability_columns
 from experiment.terminal import err
 from experiment.tracking import NoTracker
 

@@ -6,9 +6,9 @@ import torch
 from tiny import RESNET
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.contracts import Split
 from experiment.errors import UserError
 from experiment.symmetry import transform
+from experiment.tables import Split
 from lightning_modules.resnet import ResNet
 
 

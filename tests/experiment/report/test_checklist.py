@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from experiment import evidence
-from experiment.contracts import predictions
 from experiment.finished import FinishedRun, write_samples
 from experiment.folds import FoldScheme
 from experiment.metrics import summarise
@@ -14,6 +13,7 @@ from experiment.report.checklist import LISTS, checklist
 from experiment.report.content import gather
 from experiment.report.facts import FACTS, facts
 from experiment.report.fitting import spanned
+from experiment.tables import predictions
 
 CLAIM = [str(number) for number in range(1, 45)]
 LETTERS = {

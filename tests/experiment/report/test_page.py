@@ -82,7 +82,7 @@ def page(folder):
 
 
 def test_three_files_are_written_and_nothing_beside(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["evidence.json", "report.html", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == ["evidence.json", "report.html", "report.md", "thumbnails.json"]
 
 
 def test_no_name_becomes_markup(page, content):
@@ -206,7 +206,7 @@ def test_an_undefined_interval_is_a_dash_and_null(content, tmp_path):
     changed = {**content.evidence, "models": {
         **content.evidence["models"], "both": {**both, "metrics": {**both["metrics"], "mcc": undefined}},
     }}  # fmt: skip
-    page = write(dataclasses.replace(content, evidence=changed), tmp_path, None)
+    page = write(dataclasses.replace(content, numbers=dataclasses.replace(content.numbers, evidence=changed)), tmp_path, None)
     assert "0.432<small>–––</small>" in page.read_text()
     assert "0.432 (–––)" in (tmp_path / "report.md").read_text()
 
