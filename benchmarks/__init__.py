@@ -1,0 +1,1 @@
+"""Speed and accuracy comparisons that the docs quote, each one command."""
