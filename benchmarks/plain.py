@@ -1,36 +1,30 @@
-"""What a careful user would write with torchvision and scikit-learn: the reference of `benchmarks.speed`. No code of the project.
-
-Float32 in torch's own layout and number of threads; images are decoded in a Dataset, in every epoch; the grid search uses all
-cores. Nothing is made slower than it would be written. Command, which prints seconds and out-of-fold scores as JSON:
+"""What a careful user would write with torchvision and scikit-learn: the reference of `benchmarks.speed`.
 
     python -m benchmarks.plain --data DIR --weights FILE
+
+prints seconds and out-of-fold scores as JSON. No code of the project: float32 in torch's own layout and number of threads,
+images decoded in every epoch, a grid search on all cores. Nothing is slower than such a script would have it.
 """
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
-from torchvision.transforms import v2
 
+from benchmarks.plain_images import loader, read_labels
 from benchmarks.plain_svm import svm_probabilities
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BATCH = 16
 RATE, DECAY = 5e-4, 0.05
 
 State = Mapping[str, Tensor]
@@ -73,31 +67,10 @@ class Settings:
     models: tuple[str, ...] = ("resnet", "svm")
 
 
-class Images(Dataset[tuple[Tensor, int]]):
-    """Images of a table with the columns path and target, decoded whenever they are asked for."""
-
-    def __init__(self, rows: pd.DataFrame, size: int, augmented: bool) -> None:
-        self.paths, self.targets = rows["path"].tolist(), rows["target"].tolist()
-        turns = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.Lambda(_quarter_turns)] if augmented else []
-        to_float = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
-        self.transform = v2.Compose([v2.Resize((size, size)), v2.ToImage(), *turns, *to_float])
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        with Image.open(self.paths[index]) as image:
-            return self.transform(image.convert("RGB")), self.targets[index]
-
-
-def _quarter_turns(image: Tensor) -> Tensor:
-    return torch.rot90(image, int(torch.randint(4, ())), (-2, -1))
-
-
 def run(settings: Settings, library: Library) -> dict[str, dict[str, float] | dict[str, dict[str, float]]]:
     """Cross-validate. Returns seconds of each stage and, for each model, scores over all out-of-fold rows."""
     began = time.perf_counter()
-    rows, state = _rows(settings.data), _state(settings.weights)
+    rows, state = read_labels(settings.data), _state(settings.weights)
     target, group = rows["target"].to_numpy(), rows["group"].to_numpy()
     p = {model: np.full(len(rows), np.nan) for model in settings.models}
     seconds = dict.fromkeys(("fine_tune", "features", "svm"), 0.0)
@@ -122,14 +95,6 @@ def run(settings: Settings, library: Library) -> dict[str, dict[str, float] | di
     return {"seconds": {**seconds, "total": time.perf_counter() - began}, "scores": scores}
 
 
-def _rows(data: str) -> pd.DataFrame:
-    rows = pd.read_csv(Path(data) / "labels.csv", dtype=str)
-    labels = sorted(set(rows["label"]))
-    if len(labels) != 2:
-        sys.exit(f"{data}: {len(labels)} classes; this script separates two.")
-    return rows.assign(path=[str(Path(data) / image) for image in rows["image"]], target=(rows["label"] == labels[1]).astype(int))
-
-
 def _state(weights: str) -> State:
     if weights == "none":
         return {}
@@ -137,17 +102,14 @@ def _state(weights: str) -> State:
 
 
 def _fine_tuned(model: nn.Module, rows: pd.DataFrame, settings: Settings) -> nn.Module:
-    loader = DataLoader(
-        Images(rows, settings.image_size, augmented=True), BATCH, shuffle=True, drop_last=len(rows) > BATCH,
-        num_workers=settings.workers, persistent_workers=settings.workers > 0,
-    )  # fmt: skip
+    batches = loader(rows, settings.image_size, settings.workers, train=True)
     count = np.bincount(rows["target"])
     loss = nn.CrossEntropyLoss(torch.tensor(len(rows) / (2 * count), dtype=torch.float32))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.epochs * len(loader))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=settings.epochs * len(batches))
     model.train()
     for _ in range(settings.epochs):
-        for images, target in loader:
+        for images, target in batches:
             optimizer.zero_grad()
             loss(model(images), target).backward()
             optimizer.step()
@@ -156,15 +118,15 @@ def _fine_tuned(model: nn.Module, rows: pd.DataFrame, settings: Settings) -> nn.
 
 
 def _probabilities(model: nn.Module, rows: pd.DataFrame, settings: Settings) -> Floats:
-    loader = DataLoader(Images(rows, settings.image_size, augmented=False), BATCH, num_workers=settings.workers)
+    batches = loader(rows, settings.image_size, settings.workers, train=False)
     with torch.inference_mode():
-        return torch.cat([model(images).softmax(dim=1)[:, 1] for images, _ in loader]).double().numpy()
+        return torch.cat([model(images).softmax(dim=1)[:, 1] for images, _ in batches]).double().numpy()
 
 
 def _features(taps: Callable[[Tensor], Iterable[Tensor]], rows: pd.DataFrame, settings: Settings) -> NDArray[np.float32]:
-    loader = DataLoader(Images(rows, settings.image_size, augmented=False), BATCH, num_workers=settings.workers)
+    batches = loader(rows, settings.image_size, settings.workers, train=False)
     with torch.inference_mode():
-        return torch.cat([torch.cat([tap.mean(dim=(2, 3)) for tap in taps(images)], dim=1) for images, _ in loader]).numpy()
+        return torch.cat([torch.cat([tap.mean(dim=(2, 3)) for tap in taps(images)], dim=1) for images, _ in batches]).numpy()
 
 
 def _scores(target: NDArray[np.int64], p: Floats) -> dict[str, float]:
@@ -173,7 +135,7 @@ def _scores(target: NDArray[np.int64], p: Floats) -> dict[str, float]:
 
 
 def _classifier(state: State) -> nn.Module:
-    model = models.resnet18(num_classes=2)
+    model: nn.Module = models.resnet18(num_classes=2)
     model.load_state_dict(state, strict=False)
     return model
 
