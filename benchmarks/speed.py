@@ -56,8 +56,9 @@ def prepare(question: Question, names: list[str], larger: Path) -> None:
         arguments = ["--data", str(question.data), "--out", str(larger), "--copies", str(copies)]
         measured([sys.executable, "-m", "benchmarks.more_images", *arguments], ROOT)
     measured([sys.executable, "-c", "import benchmarks.plain, pytorch_lightning"], ROOT)
-    for path in question.data.rglob("*.*"):
-        path.read_bytes()
+    for path in question.data.rglob("*"):
+        if path.is_file():
+            path.read_bytes()
 
 
 def heading(question: Question, turns: int) -> str:
