@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from benchmarks.plain import TORCHVISION, Settings, run
+from benchmarks.plain_images import Images, read_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +37,7 @@ def test_it_scores_both_models_and_their_ensemble_over_all_rows(module: str, tin
 
 
 def test_the_svm_alone_fine_tunes_nothing_and_sees_the_spot(tiny_folder: Path) -> None:
-    told = script("benchmarks.plain", tiny_folder, "--models", "svm")
+    told = run(Settings(str(tiny_folder), "none", image_size=32, folds=2, models=("svm",)), TORCHVISION)
     assert set(told["scores"]) == {"svm"}
     assert told["scores"]["svm"]["auroc"] > 0.9
     assert told["seconds"]["fine_tune"] == 0
@@ -42,7 +46,16 @@ def test_the_svm_alone_fine_tunes_nothing_and_sees_the_spot(tiny_folder: Path) -
 def test_a_third_class_is_refused_in_one_line(tiny_folder: Path, tmp_path: Path) -> None:
     rows = (tiny_folder / "labels.csv").read_text().splitlines()
     (tmp_path / "labels.csv").write_text("\n".join([*rows, "0.png,other,patient0"]))
-    command = [sys.executable, "-m", "benchmarks.plain", "--data", tmp_path, "--weights", "none"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == f"{tmp_path}: 3 classes; this script separates two.\n"
+    with pytest.raises(SystemExit, match="3 classes; this script separates two"):
+        read_labels(str(tmp_path))
+
+
+def test_images_are_augmented_by_symmetries_of_the_square_alone(tiny_folder: Path) -> None:
+    rows = read_labels(str(tiny_folder)).head(1)
+    plain, augmented = Images(rows, 32, augmented=False), Images(rows, 32, augmented=True)
+    image = plain[0][0]
+    views = [torch.rot90(side, turn, (1, 2)) for side in (image, image.flip(2)) for turn in range(4)]
+    torch.manual_seed(0)
+    drawn = [augmented[0][0] for _ in range(60)]
+    # next() raises where a drawn image is no symmetry of the plain one
+    assert {next(n for n, view in enumerate(views) if torch.equal(view, one)) for one in drawn} == set(range(8))
