@@ -65,8 +65,8 @@ def heading(question: Question, turns: int) -> str:
     """How the numbers were made."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-learn"))
     return (
-        f"{question.images} images at {question.image_size} px, {question.epochs} epochs, {turns} turns on {os.cpu_count()} "
-        f"cores ({platform.machine()}); plain scripts decode in {question.workers or 'no'} extra processes; {libraries}."
+        f"{question.images} images at {question.image_size} px; epochs: {question.epochs}, turns: {turns}, cores: "
+        f"{os.cpu_count()} ({platform.machine()}), extra processes that decode for the scripts: {question.workers}; {libraries}."
     )
 
 

@@ -57,7 +57,10 @@ def whole_table(measured: Measured) -> str:
 
 
 def features_table(measured: Measured, images: int) -> str:
-    """The stage that takes the features of `images` for all folds, against the plain script and the bare forward pass."""
+    """The stage that takes the features of `images` for all folds, against the plain script and the bare forward pass.
+
+    The scripts stop after layer3; the project and the bare pass go on to layer4, and the project pools in three ways.
+    """
     rows = []
     for name, runs in _there(measured, FEATURES):
         setting, seconds = ALL[name], [_features(run) for run in runs]
