@@ -45,7 +45,7 @@ _FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "backbone.symme
 
 PLAIN, PLAIN_SVM, BARE = "plain script", "plain script, SVM only", "bare forward pass"
 TIMM = ("timm script", "timm script, SVM only")
-FROZEN, FROZEN_MANY = "frozen SVM", f"frozen SVM, {MANY} × images"
+FROZEN, FROZEN_MANY = "frozen SVM", f"frozen SVM, {MANY} times the images"
 
 ALL: dict[str, Script | Job] = {
     PLAIN: Script("benchmarks.plain"),

@@ -34,7 +34,7 @@ def turn(question: Question, names: list[str], larger: Path) -> Iterator[tuple[s
                 if isinstance(setting, Script):
                     yield name, script_result(measured(question.script(setting), ROOT))
                 else:
-                    runs = Path(scratch) / (setting.follows or name).replace(" ", "-").replace(",", "")
+                    runs = Path(scratch) / str(names.index(setting.follows or name))
                     data = question.data if setting.copies == 1 else larger
                     yield name, job_result(measured(question.job(setting, data, runs), ROOT))
             except RuntimeError as error:
@@ -66,7 +66,7 @@ def heading(question: Question, turns: int) -> str:
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-learn"))
     return (
         f"{question.images} images at {question.image_size} px; epochs: {question.epochs}, turns: {turns}, cores: "
-        f"{os.cpu_count()} ({platform.machine()}), extra processes that decode for the scripts: {question.workers}; {libraries}."
+        f"{os.cpu_count()} ({platform.machine()}), processes that decode for the scripts: {question.workers}; {libraries}."
     )
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"{error.filename} is not there.")
     names = chosen(given.only)
-    if find_spec("timm") is None:
+    if find_spec("timm") is None and not set(names).isdisjoint(TIMM):
         print("timm is not installed (extra: bench); its scripts are left out", file=sys.stderr)
         names = [name for name in names if name not in TIMM]
     found: dict[str, list[Measurement]] = {name: [] for name in names}

@@ -85,7 +85,7 @@ def growth_table(measured: Measured) -> str:
         )
         for name, runs in _there(measured, (FROZEN, FROZEN_MANY))
     ]  # fmt: skip
-    head = ("frozen backbone", "seconds, min / median / max", "times the seconds of 1 ×", "peak memory, GiB")
+    head = ("frozen backbone", "seconds, min / median / max", f"times the seconds of the {FROZEN}", "peak memory, GiB")
     return _table(head, rows) if FROZEN_MANY in measured else ""
 
 
