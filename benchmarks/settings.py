@@ -1,0 +1,80 @@
+"""What `benchmarks.speed` compares: names, and what each stands for on the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FASTEST: tuple[str, ...] = ("experiment=fast", "backbone.symmetries=1")
+"""Overrides of the quickest job that still answers the question."""
+
+MANY = 10
+"""Times the images of the data set, in the comparison that asks what more of them cost."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A module that prints JSON.
+
+    Attributes:
+        module: its name.
+        arguments: besides data, weights, image size, epochs and workers.
+        passes: how often it takes the features of every image.
+    """
+
+    module: str
+    arguments: tuple[str, ...] = ()
+    passes: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of train.py, in an empty folder unless it follows another.
+
+    Attributes:
+        overrides: besides data, weights, epochs, logger and paths.
+        follows: the job in whose folder it runs, right after it.
+        copies: how many times the images of the data set.
+    """
+
+    overrides: tuple[str, ...]
+    follows: str | None = None
+    copies: int = 1
+
+
+_DEFAULT = ("model=ensemble",)
+_FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "backbone.symmetries=1")
+
+PLAIN, PLAIN_SVM, BARE = "plain script", "plain script, SVM only", "bare forward pass"
+TIMM = ("timm script", "timm script, SVM only")
+FROZEN, FROZEN_MANY = "frozen SVM", f"frozen SVM, {MANY} times the images"
+
+ALL: dict[str, Script | Job] = {
+    PLAIN: Script("benchmarks.plain"),
+    TIMM[0]: Script("benchmarks.plain_timm"),
+    "default": Job(_DEFAULT),
+    "second trial, new SVM": Job((*_DEFAULT, "model.members.resnet_svm.svm.C=[1]"), follows="default"),
+    "second trial, new combiner": Job((*_DEFAULT, "model.combiner=mean"), follows="default"),
+    "again": Job(_DEFAULT, follows="default"),
+    "one view": Job((*_DEFAULT, "backbone.symmetries=1")),
+    "fast": Job(("experiment=fast",)),
+    "fastest": Job(FASTEST),
+    PLAIN_SVM: Script("benchmarks.plain", ("--models", "svm"), passes=5),
+    TIMM[1]: Script("benchmarks.plain_timm", ("--models", "svm"), passes=5),
+    BARE: Script("benchmarks.bare_forward"),
+    FROZEN: Job(_FROZEN),
+    FROZEN_MANY: Job(_FROZEN, copies=MANY),
+}
+"""In the order in which they run, again and again."""
+
+FEATURES = (PLAIN_SVM, TIMM[1], FROZEN, BARE)
+"""Settings whose features' stage is compared."""
+
+WHOLE = tuple(name for name in ALL if name not in (*FEATURES, FROZEN_MANY))
+"""Settings that fine-tune and end with an ensemble."""
+
+
+def chosen(only: Sequence[str] | None) -> list[str]:
+    """The names to run: all, or those given and what they follow."""
+    if only is None:
+        return list(ALL)
+    followed = {setting.follows for name in only if isinstance(setting := ALL[name], Job)}
+    return [name for name in ALL if name in only or name in followed]
