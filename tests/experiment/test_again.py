@@ -5,6 +5,7 @@ import pytest
 
 from experiment import again
 from experiment.again import Command
+from experiment.cost import cost
 from experiment.results import Result
 from experiment.store import Run
 
@@ -36,7 +37,7 @@ def finished(tmp_path, config):
     (path / "repeat-0" / "fold-0").mkdir(parents=True)
     (path / "repeat-0" / "fold-0" / "finished.json").touch()
     (path / "metrics.json").write_text('{"auroc": {"value": 0.5}}')
-    Command.of(config).finished([Result("net", Run(path, {}), 1, 1, {"auroc": {"value": 0.5}})])
+    Command.of(config).finished([Result("net", Run(path, {}), 1, 1, {"auroc": {"value": 0.5}}, cost([]))])
     return path
 
 

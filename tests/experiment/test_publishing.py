@@ -53,7 +53,7 @@ def results(tmp_path, make_samples, monkeypatch):
     samples = make_samples([(2, 1), (1, 2)] * 4)
     one, two = (finished_run(tmp_path / name, samples, seed=seed) for seed, name in enumerate(("one", "two")))
     both = finished_run(tmp_path / "both", samples, seed=2, inputs={"one": one, "two": two})
-    return [Result(run.title, Run(run.path, {}), 3, 3, run.scores) for run in (one, two, both)]
+    return [Result(run.title, Run(run.path, {}), 3, 3, run.scores, run.cost) for run in (one, two, both)]
 
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):
@@ -117,7 +117,7 @@ def test_only_runs_that_were_not_shown_are(results, written):
 def test_nothing_is_published_while_folds_are_missing(results, written):
     last = results[-1]
     tracker = StandIn()
-    assert publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores)], Data(), tracker) is None
+    assert publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores, last.cost)], Data(), tracker) is None
     assert (written, tracker.told) == ([], [])
 
 

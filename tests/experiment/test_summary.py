@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiment.cost import cost
 from experiment.metrics import METRICS
 from experiment.results import Result
 from experiment.store import Run
@@ -15,7 +16,7 @@ def result(title: str, value: float, done: int = 5) -> Result:
         name: {"value": value, "folds": [], "mean": value, "sd": 0.0125, "low": value - 0.25, "high": math.inf}
         for name in METRICS
     }
-    return Result(title, Run(Path("run"), {}), done, 5, scores)
+    return Result(title, Run(Path("run"), {}), done, 5, scores, cost([]))
 
 
 def printed(*results: Result, width: int = 80) -> str:
