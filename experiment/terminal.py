@@ -20,6 +20,7 @@ SILENCED = {
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*": "inside Lightning",
     r".*but have no `validation_step`.*": "a model that is fitted by its callback has no epochs to validate",
     r".*`LightningModule.configure_optimizers` returned `None`.*": "the same: it has no optimiser",
+    r".*module\(s\) in eval mode at the start of training.*": "frozen layers, as asked for",
     r".*contains no parameters.*": "an ensemble's checkpoint holds its combiner alone, and a mean has no numbers",
     r".*The given NumPy array is not writable.*": "pandas hands out read-only views; nothing writes to them",
     r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",

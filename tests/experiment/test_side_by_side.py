@@ -1,0 +1,67 @@
+"""Several processes give the numbers that one gives."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from experiment.config import plain
+from experiment.crossval import one_by_one
+from experiment.job import prepare
+from experiment.side_by_side import side_by_side, work_of
+from experiment.workers import Workers
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+TINY = [
+    "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0", "folds.k=2",
+    "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "backbone.symmetries=1", "logger=none",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def config(runs: Path, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF)):
+        return plain(compose("train", [*TINY, f"paths.runs={runs}", *overrides]))
+
+
+def test_folds_side_by_side_give_the_numbers_of_one_after_the_other(tmp_path: Path, read_oof) -> None:  # type: ignore[no-untyped-def]
+    torch.set_num_threads(1)
+    told = io.StringIO()
+    validation, recipe = prepare(config(tmp_path / "serial"), Console(file=told))
+    serial = validation.run(recipe, one_by_one)
+    told = io.StringIO()
+    validation, recipe = prepare(config(tmp_path / "parallel"), Console(file=told, width=200))
+    parallel = validation.run(recipe, lambda v, missing: side_by_side(v, missing, Workers(2, 1)))
+    for one, other in zip(serial, parallel, strict=True):
+        assert one.run.name == other.run.name
+        pd.testing.assert_frame_equal(read_oof(one.run.path), read_oof(other.run.path), check_exact=True)
+    lines = told.getvalue().splitlines()
+    assert sum("repeat-0/fold-" in line for line in lines) == 6
+    assert "[6/6] ensemble" in lines[-1]
+
+
+def test_a_job_is_shared_out_as_its_config_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    for parallel, threads in (("1", 6), ("2", 3)):
+        validation, recipe = prepare(config(tmp_path, f"folds.parallel={parallel}"), Console(file=io.StringIO()))
+        work = work_of(validation, recipe)
+        assert (work is one_by_one) == (parallel == "1")
+        assert torch.get_num_threads() == threads
+
+
+def test_a_number_of_processes_below_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"folds.parallel=0 is not allowed; take auto, or 1 or more"):
+        prepare(config(tmp_path, "folds.parallel=0"), Console(file=io.StringIO()))
