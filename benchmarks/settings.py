@@ -41,7 +41,8 @@ class Job:
 
 
 _DEFAULT = ("model=ensemble",)
-_FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "backbone.symmetries=1")
+# One process: the seconds of its stages are then those that pass, as a script's are.
+_FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "backbone.symmetries=1", "folds.parallel=1")
 
 PLAIN, PLAIN_SVM, BARE = "plain script", "plain script, SVM only", "bare forward pass"
 TIMM = ("timm script", "timm script, SVM only")
