@@ -132,7 +132,7 @@ class CrossValidation:
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
         model.build_on(inputs)
-        config = {**self.config, "model": recipe.record["model"], "fold": split.name}
+        config = {**self.config, "model": recipe.record["model"], "fold": split.name, "title": recipe.title}
         with self.tracker.fold(run.path, split.name, config) as logger:
             if isinstance(model, LearnsFromTables):
                 table = self._combine(model, split, inputs)

@@ -1,32 +1,20 @@
 """`train.py` as a person types it, on tiny images."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from job import train
 
-TRAIN = Path(__file__).resolve().parents[2] / "train.py"
-TINY = [
-    "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0",
-    "folds.k=2", "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "backbone.symmetries=1",
-]  # fmt: skip
-
-
-def train(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(
-        [sys.executable, TRAIN, *TINY, *overrides], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+SIDE_BY_SIDE = "folds.parallel=2"
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("job")
-    return folder, train(folder)
+    return folder, train(folder, SIDE_BY_SIDE)
 
 
 def test_the_default_job_ends_with_a_table_of_three_models_and_its_run(first) -> None:
@@ -72,7 +60,7 @@ def test_wandb_gets_one_run_a_fold_and_one_summary_for_each_model(first) -> None
 
 def test_again_it_trains_nothing_and_says_the_same(first) -> None:
     folder, done = first
-    again = train(folder)
+    again = train(folder, SIDE_BY_SIDE)
     assert again.stdout == done.stdout
     assert "fold-0:" not in again.stderr
     assert len(list((folder / "runs" / "wandb").glob("offline-run-*"))) == 9
@@ -95,5 +83,5 @@ def test_a_sweep_runs_every_combination_and_shares_the_network(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     runs = tmp_path / "runs"
     assert sorted(path.name.rsplit("-", 1)[0] for path in runs.glob("resnet*")) == ["resnet", "resnet_svm", "resnet_svm"]
-    assert len(list((runs / "features").iterdir())) == 1  # both trials read the same features
+    assert len(list((runs / "cache" / "network").iterdir())) == 3  # fit, val and test: both trials read the same features
     assert done.stderr.count("resnet repeat-0/fold-0:") == 1
