@@ -23,14 +23,18 @@ def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
     """How this job is best worked on, on this machine."""
     scheme = validation.scheme
     uses_gpu = recipe.trainer.get("accelerator") != "cpu"
-    workers = Workers.of(scheme.parallel, scheme.k * scheme.repeats, uses_gpu)
-    torch.set_num_threads(workers.threads)
-    return one_by_one if workers.processes == 1 else partial(side_by_side, workers=workers)
+    return partial(side_by_side, workers=Workers.of(scheme.parallel, scheme.k * scheme.repeats, uses_gpu))
 
 
 def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers) -> None:
-    """Finish these folds in several processes. Models that others wait for come first: short work fills the end."""
-    if len({split for _, split in missing}) < 2:  # nothing to do at the same time
+    """Finish these folds in several processes. Models that others wait for come first: short work fills the end.
+
+    Where no gradient step is to be taken this process works alone, with all threads: starting others would cost more than it
+    gives, and without training the numbers do not depend on threads.
+    """
+    trained = any(recipe.trainer.get("max_epochs") for recipe, _ in missing)
+    if workers.processes == 1 or not trained or len({split for _, split in missing}) < 2:
+        torch.set_num_threads(workers.threads if trained else workers.threads * workers.processes)
         return one_by_one(validation, missing)
     folds = _by_key(missing)
     tasks = [

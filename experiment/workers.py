@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 GIB = 2**30
 MEMORY = 2 * GIB  # of one process at work: PyTorch, one batch's activations, features
@@ -109,4 +110,5 @@ def _begin(threads: int, own_gpu: bool, gpus: Any, start: Callable[..., None], a
     if own_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus.get())
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # of what scikit-learn and NumPy call
     start(*arguments)

@@ -2,13 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision import models
 
 from experiment.contracts import Batch
@@ -16,41 +14,11 @@ from experiment.disk_cache import Blocks
 from experiment.errors import UserError, not_allowed
 from experiment.symmetry import COUNT, transform
 from lightning_modules.activations import Activations, as_rows
+from lightning_modules.taps import STAGES, check_pooling, columns_of, pooled, taps_of
 from lightning_modules.weights import load_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as every torchvision weight file expects
-POOLINGS = ("mean", "max", "std")
 TOGETHER = 2**22  # pixels of one pass: 160 views of 160 pixels a side
-STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
-RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-
-
-@dataclass(frozen=True)
-class Tap:
-    """A layer that can be tapped.
-
-    Attributes:
-        name: as in the config.
-        channels: of its output.
-        stride: input pixels an output pixel.
-    """
-
-    name: str
-    channels: int
-    stride: int
-
-
-def taps_of(name: str) -> tuple[Tap, ...]:
-    """The taps of a ResNet, in order (He et al. 2016, table 1).
-
-    Raises:
-        UserError: the network is unknown.
-    """
-    if name not in RESNETS:
-        raise not_allowed("backbone.name", name, RESNETS)
-    expansion = 1 if name in ("resnet18", "resnet34") else 4
-    stages = [Tap(f"layer{i + 1}", 64 * 2**i * expansion, 4 * 2**i) for i in range(4)]
-    return (Tap("stem", 64, 4), *stages)
 
 
 class SkipBackbone(nn.Module):
@@ -189,16 +157,7 @@ class SkipBackbone(nn.Module):
     @property
     def columns(self) -> list[int]:
         """Where in `every_feature` the skip features stand, in their order, (F,)."""
-        return self.columns_of([tap.name for tap in self.taps], self.pooling)
-
-    def columns_of(self, taps: Sequence[str], poolings: Sequence[str]) -> list[int]:
-        """Where in `every_feature` these taps with these poolings stand, in this order."""
-        start, first, channels = 0, {}, {tap.name: tap.channels for tap in self.known}
-        for tap in self.known:
-            for how in POOLINGS:
-                first[tap.name, how] = start
-                start += tap.channels
-        return [first[tap, how] + c for tap in taps for how in poolings for c in range(channels[tap])]
+        return columns_of(self.known, [tap.name for tap in self.taps], self.pooling)
 
     def averaged(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Mean over the symmetric views of square images (B, 3, H, H) of `function`, (V, 3, H, H) to (V, ...).
@@ -217,32 +176,3 @@ class SkipBackbone(nn.Module):
 def _modules_of(stage: str) -> tuple[str, ...]:
     """Names that torchvision gives to the modules of a stage that hold numbers."""
     return ("conv1", "bn1") if stage == "stem" else (stage,)
-
-
-def pooled(maps: Mapping[str, Tensor]) -> Tensor:
-    """All poolings of all maps, in the order of `SkipBackbone.every_feature`, (B, F), float32."""
-    out = []
-    for x in maps.values():
-        real = x.float()
-        mean, square = (F.adaptive_avg_pool2d(moment, 1).flatten(1) for moment in (real, real.square()))
-        # a sixth of the time that torch.var_mean takes; float32 keeps a spread of a thousandth of the mean
-        spread = (square - mean.square()).clamp_min(0).sqrt()
-        found = {"mean": mean, "max": x.amax(dim=(2, 3)).float(), "std": spread}
-        out += [found[how] for how in POOLINGS]
-    return torch.cat(out, dim=1)
-
-
-def check_pooling(key: str, pooling: Sequence[str]) -> None:
-    """Refuse unknown, repeated or no poolings."""
-    for how in pooling:
-        if how not in POOLINGS:
-            raise not_allowed(key, how, POOLINGS)
-    if not pooling or len(set(pooling)) < len(pooling):
-        raise UserError(f"{key}={list(pooling)} is not allowed; name at least one of {', '.join(POOLINGS)}, each once.")
-
-
-def pool(maps: Tensor, how: str) -> Tensor:
-    """Pool over space: (B, C, h, w) to (B, C)."""
-    if how == "max":
-        return maps.amax(dim=(2, 3))
-    return maps.mean(dim=(2, 3)) if how == "mean" else maps.std(dim=(2, 3), correction=0)

@@ -12,8 +12,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 from experiment.class_weights import balanced, check_class_weights
 from experiment.contracts import Batch
 from experiment.errors import UserError, not_allowed
-from lightning_modules.backbone import STAGES, SkipBackbone, check_pooling, pool
+from lightning_modules.backbone import SkipBackbone
 from lightning_modules.on_features import OnFeatures
+from lightning_modules.taps import STAGES, check_pooling, columns_of, pool
 from lightning_modules.weights import weights_digest
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
@@ -27,7 +28,7 @@ class ResNet(OnFeatures):
         backbone: arguments of `SkipBackbone`; the classifier reads the last layer, whatever the taps.
         freeze_until: layers up to this tap keep their pretrained weights; None trains all. Where augmentation draws nothing
             but symmetries, their outputs are computed once for all folds, epochs and trials (see `callbacks.cache_frozen`).
-        pooling: how the classifier reads the last layer over space, of `backbone.POOLINGS`.
+        pooling: how the classifier reads the last layer over space, of `taps.POOLINGS`.
         lr: peak learning rate of the classifier and the last stage.
         layer_decay: each earlier stage learns at this fraction of the next one's rate (discriminative fine-tuning, Howard &
             Ruder 2018): early layers are general and need little change. 1 trains all alike.
@@ -102,7 +103,7 @@ class ResNet(OnFeatures):
     @property
     def columns(self) -> list[int]:
         """The last layer in the classifier's poolings."""
-        return self.backbone.columns_of(STAGES[-1:], self.pooling)
+        return columns_of(self.backbone.known, STAGES[-1:], self.pooling)
 
     def from_features(self, features: Tensor) -> Tensor:
         """Probabilities from the pooled last layer: the classifier is linear, so this averages the logits of all views."""

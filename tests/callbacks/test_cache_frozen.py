@@ -12,9 +12,10 @@ from callbacks.fit_svm import FitSVM
 from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
 from experiment.folds import Splits
-from lightning_modules.backbone import STAGES, SkipBackbone
+from lightning_modules.backbone import SkipBackbone
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM
+from lightning_modules.taps import STAGES
 
 EXACT = {"contrast": 0.0, "brightness": 0.0}
 

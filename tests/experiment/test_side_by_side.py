@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiment.config import plain
-from experiment.crossval import one_by_one
+from experiment.crossval import CrossValidation, one_by_one
 from experiment.job import prepare
 from experiment.side_by_side import side_by_side, work_of
 from experiment.workers import Workers
@@ -53,13 +53,28 @@ def test_folds_side_by_side_give_the_numbers_of_one_after_the_other(tmp_path: Pa
     assert "[6/6] ensemble" in lines[-1]
 
 
-def test_a_job_is_shared_out_as_its_config_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "processes", "threads"),
+    [
+        (["folds.parallel=1"], None, 6),
+        (["folds.parallel=2"], 2, 3),
+        (["folds.parallel=2", "folds.only=[1]"], None, 3),  # the numbers that it gives among others
+        (["folds.parallel=2", "model=resnet_svm", "model.features_from=pretrained"], None, 6),  # no gradient step
+    ],
+)
+def test_a_job_is_shared_out_as_its_config_says(
+    overrides: list[str], processes: int | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
-    for parallel, threads in (("1", 6), ("2", 3)):
-        validation, recipe = prepare(config(tmp_path, f"folds.parallel={parallel}"), Console(file=io.StringIO()))
-        work = work_of(validation, recipe)
-        assert (work is one_by_one) == (parallel == "1")
-        assert torch.get_num_threads() == threads
+    seen: list[Any] = []
+    monkeypatch.setattr("experiment.side_by_side.one_by_one", lambda *_: seen.append((None, torch.get_num_threads())))
+    monkeypatch.setattr(
+        "experiment.side_by_side.run_tasks", lambda tasks, workers, *_: seen.append((workers.processes, workers.threads)) or []
+    )
+    monkeypatch.setattr(CrossValidation, "_merge", lambda *_: None)
+    validation, recipe = prepare(config(tmp_path, *overrides), Console(file=io.StringIO()))
+    validation.run(recipe, work_of(validation, recipe))
+    assert seen == [(processes, threads)]
 
 
 def test_a_number_of_processes_below_one_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from torchvision import models
 
 from experiment.errors import UserError
 from experiment.symmetry import transform
-from lightning_modules.backbone import RESNETS, SkipBackbone, pool, taps_of
+from lightning_modules.backbone import SkipBackbone
+from lightning_modules.taps import RESNETS, pool, taps_of
 
 
 def backbone(**changes: object) -> SkipBackbone:
