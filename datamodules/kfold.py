@@ -23,6 +23,8 @@ from experiment.errors import UserError, not_allowed
 from experiment.identity import file_digest
 from experiment.tables import Part, SampleTable, Split
 
+SHOWN = 2**22  # pixels of a batch where nothing is trained: 163 images of 160 pixels a side
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,7 +51,7 @@ class KFoldDataModule(FoldData):
 
     Args:
         image_size: side of the square that images are resized to, in pixels.
-        batch_size: images a batch.
+        batch_size: images a batch in training; where nothing is trained a batch is as large as is fast.
         positive: the class that sensitivity and the like are about; None takes the last in alphabetical order.
         augment: arguments of `datamodules.augment.Augment`.
         on_duplicate: ``error``, or ``tie`` to put groups that share an image into one (see `experiment.audit`).
@@ -79,6 +81,7 @@ class KFoldDataModule(FoldData):
             if value < least:
                 raise UserError(f"data.{name}={value} is not allowed; take {least} or more.")
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
+        self.shown = max(batch_size, min(SHOWN // image_size**2, 256))
         self.positive, self.on_duplicate = positive, on_duplicate
         self.cache = None if cache is None else DiskCache(Path(cache), cache_gb, "data.cache_gb")
         self.augment = Augment(**(augment or {}))
@@ -153,13 +156,13 @@ class KFoldDataModule(FoldData):
     @property
     def transform(self) -> Mapping[str, Any]:
         """Resizing to squares; a batch's size may move the last digits of a feature, so it counts too."""
-        return {"image_size": self.image_size, "batch_size": self.batch_size}
+        return {"image_size": self.image_size, "batch_size": self.shown}
 
     def _loader(self, sample_ids: Sequence[str], train: bool) -> DataLoader[Any]:
         positions = [self._position[sample] for sample in sample_ids]
         return DataLoader(
             _Rows(self, positions, train),
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if train else self.shown,
             shuffle=train,
             # The rest of an epoch may be one image, and batch norm cannot train on one.
             drop_last=train and len(positions) > self.batch_size,

@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from torchvision.models import resnet18
 
 from experiment.config import plain
 from experiment.recipe import plan
@@ -51,7 +53,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str) -> None:
+def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str, tmp_path: Path) -> None:
     if "--help" in command or command.startswith("-m "):
         pytest.skip("not one job")
     if ".run=" in command:
@@ -59,7 +61,11 @@ def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str) -> Non
     overrides = shlex.split(command)
     wants_root = any("folder" in o or "paper" in o for o in overrides) and not any("data.root" in o for o in overrides)
     # weights as in the default job: nothing may be downloaded to check a command; trainer=gpu needs a GPU only when it runs
-    extra = ["++backbone.weights=null", *(DATA if wants_root else [])]
+    weights = "null"
+    if "fast" in command or "freeze_until" in command:  # frozen layers need weights that are not random
+        weights = str(tmp_path / "weights.pth")
+        torch.save(resnet18().state_dict(), weights)
+    extra = [f"++backbone.weights={weights}", *(DATA if wants_root else [])]
     config = plain(composed(*overrides, *extra))
     if config["trainer"]["accelerator"] != "gpu":
         plan(config["model"], config["trainer"], has_val=config["folds"]["val"] > 0)
