@@ -1,4 +1,4 @@
-"""A LightningDataModule with k-fold splits. A data set adds two methods: what its rows are, and one image."""
+"""A LightningDataModule with k-fold splits. A data set adds what its rows are, one image, and what images depend on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
