@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+from datamodules.folder import FolderDataModule
+from experiment.finished import FinishedRun
+from experiment.loading import load_model
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 DATA, WEIGHTS = os.environ.get("EM_GRANULES_DATA"), os.environ.get("EM_GRANULES_WEIGHTS")
@@ -64,3 +70,25 @@ def test_the_same_command_again_takes_seconds(runs: Path, name: str, size: int) 
     after, seconds = scores(runs, name, size)
     assert after == before
     assert seconds < 15
+
+
+def test_bfloat16_costs_no_more_than_half_a_point_of_balanced_accuracy(runs: Path) -> None:
+    """The fine-tuned networks of all folds on their test images, one view each, in both precisions."""
+    scores(runs, "emps910", 160)
+    (resnet,) = (runs / "emps910").glob("resnet-*")
+    exact, mixed = (balanced_accuracy(resnet, bfloat16) for bfloat16 in (False, True))
+    assert abs(mixed - exact) <= 0.005
+
+
+def balanced_accuracy(resnet: Path, bfloat16: bool) -> float:
+    run = FinishedRun.at(resnet)
+    data = FolderDataModule(f"{DATA}/emps910", image_size=160)
+    samples, target, decided = data.load(), [], []
+    for name, fold in run.folds():
+        rows = run.splits.query(f"fold == {name[-1]} and part == 'test'")["sample_id"].tolist()
+        model = load_model(fold)
+        model.backbone.symmetries = 1
+        target += samples.select(rows)["target"].tolist()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            decided += [index for views in data.views(rows).split(64) for index in model(views).argmax(dim=1).tolist()]
+    return float(balanced_accuracy_score(target, decided))

@@ -6,6 +6,7 @@ from rich.console import Console
 from experiment.progress import Progress
 from experiment.tables import Split
 
+MARKER = {"seconds": 9.0, "stages": {"train": 4.0}, "images": {"train": 200}, "steps": {"model": 3.6, "loader": 0.4}}
 SPLIT = Split(0, 3, fit=("a",), val=(), test=("b",))
 
 
@@ -16,8 +17,9 @@ def test_a_log_file_gets_a_line_a_fold_with_what_is_left() -> None:
         for _ in range(2):
             with progress.fold("resnet", SPLIT):
                 pass
+            progress.finished("resnet", SPLIT, MARKER)
     first, second = text.getvalue().splitlines()
-    assert first.startswith("[1/2] resnet repeat-0/fold-3: ")
+    assert first.startswith("[1/2] resnet repeat-0/fold-3: 9.0 s, 50 images/s, model busy 90%; about ")
     assert second.startswith("[2/2] ")
     assert second.endswith("about 0 s left")
 

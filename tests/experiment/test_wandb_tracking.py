@@ -409,6 +409,7 @@ def test_a_real_job_shows_in_wandb_what_stands_in_its_files(tmp_path):
     run = job.run_of(job.train(tmp_path, "model=resnet"))
     found = records(run.parent, f"{run.name}-summary")
     got, scores = summary_of(found), json.loads((run / "metrics.json").read_text())
+    assert got["cost/seconds"] == scores.pop("cost")["seconds"]
     for name, metric in scores.items():
         told = [got[f"oof/{name}{of}"] for of in ("", "/low", "/high")] + [got[f"folds/{name}/{of}"] for of in ("mean", "sd")]
         assert told == pytest.approx([metric[of] for of in ("value", "low", "high", "mean", "sd")], nan_ok=True)
