@@ -50,6 +50,11 @@ class Recipe:
                 seen.add(identity)
                 yield recipe
 
+    @property
+    def trained(self) -> bool:
+        """Whether gradient steps are taken: not for what learns from tables, and not without epochs."""
+        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module), "fit_tables")
+
     def model(self, classes: tuple[str, ...]) -> FoldModel:
         """A new, unfitted model."""
         built = build(self.module, classes=list(classes), **({"inputs": list(self.inputs)} if self.inputs else {}))

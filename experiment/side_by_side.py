@@ -32,7 +32,7 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
     Where no gradient step is to be taken this process works alone, with all threads: starting others would cost more than it
     gives, and without training the numbers do not depend on threads.
     """
-    trained = any(recipe.trainer.get("max_epochs") for recipe, _ in missing)
+    trained = any(recipe.trained for recipe, _ in missing)
     if workers.processes == 1 or not trained or len({split for _, split in missing}) < 2:
         torch.set_num_threads(workers.threads if trained else workers.threads * workers.processes)
         return one_by_one(validation, missing)

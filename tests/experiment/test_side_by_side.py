@@ -25,6 +25,12 @@ TINY = [
 ]  # fmt: skip
 
 
+FROZEN_ONLY = [
+    "~model.members.resnet", "model.members.resnet_svm.features_from=pretrained",
+    "+model@model.members.linear=resnet_svm", "model.members.linear.features_from=pretrained",
+]  # fmt: skip
+
+
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -60,6 +66,7 @@ def test_folds_side_by_side_give_the_numbers_of_one_after_the_other(tmp_path: Pa
         (["folds.parallel=2"], 2, 3),
         (["folds.parallel=2", "folds.only=[1]"], None, 3),  # the numbers that it gives among others
         (["folds.parallel=2", "model=resnet_svm", "model.features_from=pretrained"], None, 6),  # no gradient step
+        (["folds.parallel=2", "model=ensemble", *FROZEN_ONLY], None, 6),
     ],
 )
 def test_a_job_is_shared_out_as_its_config_says(
