@@ -109,8 +109,8 @@ class Bootstrap:
         wider = np.sqrt(self.clusters.count / max(freedom, 1)) * stats.t.ppf(0.5 + level / 2, max(freedom, 1))
         z = np.array([-wider, wider])
         if method == "bca":
-            level = np.isclose(known, self.value[name], rtol=1e-12, atol=1e-12)  # equal but for rounding
-            below = np.mean((known < self.value[name]) & ~level) + np.mean(level) / 2
+            equal = np.isclose(known, self.value[name], rtol=1e-12, atol=1e-12)  # equal but for rounding
+            below = np.mean((known < self.value[name]) & ~equal) + np.mean(equal) / 2
             bias = stats.norm.ppf(np.clip(below, 1 / len(known), 1 - 1 / len(known)))
             z = bias + (bias + z) / (1 - self._acceleration(name) * (bias + z))
         low, high = np.quantile(known, stats.norm.cdf(z))
