@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
@@ -20,21 +21,27 @@ CONF = Path(__file__).resolve().parent / "conf"
 @one_line_errors
 @hydra.main(config_path=str(CONF), config_name="train")
 @one_line_errors
-def main(cfg: DictConfig) -> float:
+def main(cfg: DictConfig) -> "float | list[float] | None":
     """Check the settings, read and audit the images, split them, finish every fold of every model, report what came out.
 
     Returns:
-        Balanced accuracy of the model over its out-of-fold rows.
+        The objective: one number, or as many as are named. None where it is not defined.
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
+    from experiment.sweeping.context import RacedOutError
+    from experiment.sweeping.objective import of_run
 
     command = Command.of(config)
-    results = repeat(command, config) or work(config, command)
+    try:
+        results = repeat(command, config) or work(config, command)
+    except RacedOutError as out:
+        terminal.err.print(str(out), highlight=False)
+        return out.objective
     terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
-    return float(results[-1].scores["balanced_accuracy"]["value"])
+    return of_run(config["objective"], results[-1].run.path)
 
 
 def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
@@ -44,12 +51,15 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     from experiment.publishing import publish
     from experiment.side_by_side import work_of
     from experiment.summary import print_published, print_results
+    from experiment.sweeping.context import in_sweep
+    from experiment.sweeping.trial import trial
 
     validation, recipe = prepare(config, terminal.err)
-    results = validation.run(recipe, work_of(validation, recipe))
+    with trial(validation, recipe) as racing:
+        results = validation.run(recipe, racing(work_of(validation, recipe)))
 
     print_results(results, terminal.out)
-    if published := publish(results, validation.data, validation.tracker):
+    if published := publish(results, validation.data, validation.tracker, page=not in_sweep()):
         print_published(published, terminal.out)
         if published.shown:
             command.finished(results)
@@ -59,4 +69,5 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
 
 
 if __name__ == "__main__":
-    main()
+    with execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):  # what Hydra itself may build from a config
+        main()

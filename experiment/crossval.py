@@ -21,7 +21,7 @@ from experiment.evidence import Cohort, intervals
 from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
-from experiment.metrics import summarise
+from experiment.metrics import scores_by_part, summarise
 from experiment.oof import out_of_fold
 from experiment.progress import Progress
 from experiment.recipe import Recipe
@@ -84,7 +84,7 @@ class CrossValidation:
             (taken, split)
             for split in self.scheme.selected(self.splits)
             for taken in recipes
-            if self._run_of(taken).fold(split) is None
+            if self.run_of(taken).fold(split) is None
         ]
         with self.progress.job(len(missing)):
             (work or one_by_one)(self, missing)
@@ -104,14 +104,14 @@ class CrossValidation:
             if not same:
                 raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
 
-    def _run_of(self, recipe: Recipe) -> Run:
+    def run_of(self, recipe: Recipe) -> Run:
         if recipe.finished is not None:
             return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold:
         """The finished fold, fitted now if it is not there yet."""
-        run = self._run_of(recipe)
+        run = self.run_of(recipe)
         if (finished := run.fold(split)) is not None:
             return finished
         inputs = {name: self.finish(needed, split) for name, needed in recipe.inputs.items()}
@@ -122,12 +122,12 @@ class CrossValidation:
         }
         started = time.perf_counter()
         with run.writing(split, marker) as folder, recording() as stages:
-            marker["how_fitted"] = self._fit(recipe, split, inputs, run, folder)
+            marker |= self._fit(recipe, split, inputs, run, folder)
             marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
         return FinishedFold(run.path / split.name)
 
-    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> str:
-        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns how it was fitted."""
+    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> dict[str, Any]:
+        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
@@ -142,10 +142,10 @@ class CrossValidation:
                 fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder)
                 table = predict(model, self.data, recipe.trainer, own, folder)
             table.to_parquet(folder / "predictions.parquet", index=False)
-            oof = out_of_fold([(split, FinishedFold(folder))], self.data.samples)
-            scores = summarise(oof, self.data.samples.classes, self.data.samples.positive)
-            self.tracker.fold_scores(logger, {name: float(s["value"]) for name, s in scores.items()})
-        return model.how_fitted
+            out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
+            scores = scores_by_part(table, self.data.samples)
+            self.tracker.fold_scores(logger, scores["test"])
+        return {"how_fitted": model.how_fitted, "scores": scores}
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
         """Learn to combine on val rows, then combine val and test rows."""
@@ -159,7 +159,7 @@ class CrossValidation:
 
     def _merge(self, recipe: Recipe) -> Result:
         """Write what a complete run holds beside its folds; score what is there."""
-        run = self._run_of(recipe)
+        run = self.run_of(recipe)
         everything = list(self.splits)
         folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
         samples = self.data.samples

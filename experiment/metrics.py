@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiment.oof import probabilities
+from experiment.tables import SampleTable
 
 METRICS: dict[str, str] = {
     "balanced_accuracy": "BalAcc",
@@ -83,3 +84,12 @@ def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dic
         }
         for name in METRICS
     }
+
+
+def scores_by_part(table: pd.DataFrame, samples: SampleTable) -> dict[str, dict[str, float]]:
+    """All metrics of one fold's predictions, for each ``part`` in the table: ``val`` may be chosen on, ``test`` may not."""
+    found = {}
+    for part, rows in table.groupby("part"):
+        target = samples.select(rows["sample_id"].tolist())["target"].to_numpy(dtype=np.int64)
+        found[str(part)] = score(target, probabilities(rows, samples.classes), samples.positive_index)
+    return found

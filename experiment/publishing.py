@@ -14,28 +14,34 @@ from experiment.tracking import Summary, Tracker
 SHOWN = "shown.json"  # the trackers that have a run's summary
 
 
-def publish(results: Sequence[Result], data: FoldData, tracker: Tracker) -> Published | None:
+def publish(results: Sequence[Result], data: FoldData, tracker: Tracker, page: bool = True) -> Published | None:
     """Write the report of a complete job, and tell the tracker of the runs that it has not seen.
 
     A job that was stopped before, or ran without a tracker, is made up for by the next command.
 
+    Args:
+        results: of every model, the one that was asked for last.
+        data: reads the pictures.
+        tracker: is told of runs that it has not seen.
+        page: whether a report is wanted; a sweep reports once, on all its trials.
+
     Returns:
-        Where the report is and what it says first, or None while folds are missing.
+        Where the report is and what it says first; None while folds are missing, and where no report is wanted.
     """
     if not results[-1].complete:
         return None
-    page = results[-1].run.path / "report.html"
+    file = results[-1].run.path / "report.html"
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
-    if page.exists() and not unseen:
-        return Published.beside(results[-1].run)
+    if not unseen and (file.exists() or not page):
+        return Published.beside(results[-1].run) if file.exists() else None
     content = gather(FinishedRun.at(results[-1].run.path).everyone())
-    if not page.exists():
-        write(content, page.parent, data.picture)
+    if page and not file.exists():
+        write(content, file.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data)):
             run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
     shown = not tracker.name or all(tracker.name in _seen_by(run) for run in unseen)
-    return Published(page, list(content.headline), shown)
+    return Published(file, list(content.headline), shown) if file.exists() else None
 
 
 def _seen_by(run: Run) -> list[str]:

@@ -22,6 +22,7 @@ SILENCED = {
     r".*`LightningModule.configure_optimizers` returned `None`.*": "the same: it has no optimiser",
     r".*module\(s\) in eval mode at the start of training.*": "frozen layers, as asked for",
     r".*contains no parameters.*": "an ensemble's checkpoint holds its combiner alone, and a mean has no numbers",
+    r".*The `srun` command is available on your system.*": "folds are single processes; a cluster's launcher starts them",
     r".*The given NumPy array is not writable.*": "pandas hands out read-only views; nothing writes to them",
     r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",
 }

@@ -1,0 +1,63 @@
+"""How figures are drawn: inline SVG by matplotlib, with the page's CSS variables for colours and fonts: they follow light and dark."""
+
+import html
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Stand-ins that no figure uses otherwise; the SVG's text carries them, and they are swapped for the page's variables there.
+INK, MUTED, RULE = "#010a01", "#010a02", "#010a03"
+MODELS = [f"#020b0{number}" for number in range(10)]
+VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"} | {
+    color: f"var(--m{number})" for number, color in enumerate(MODELS)
+}
+STYLE: Any = {
+    "svg.fonttype": "none", "svg.hashsalt": "em-granules", "font.family": "sans-serif", "font.size": 10,
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": RULE, "xtick.color": MUTED, "ytick.color": MUTED,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": RULE, "grid.linewidth": 0.6,
+    "axes.axisbelow": True, "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "axes.titlesize": 11,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "text.parse_math": False,
+}  # fmt: skip
+
+PIXELS = 112  # of the page an inch, so that a figure's text is as large as the page's small print
+WIDTH, HEIGHT = 4.2, 3.4  # inches: half the page, all of a phone
+
+
+def color_of(number: int) -> str:
+    """The color of the model with this number in the report's order."""
+    return MODELS[number % len(MODELS)]
+
+
+@contextmanager
+def axes(height: float = HEIGHT, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        ax = figure.subplots()
+        ax.tick_params(length=0)
+        yield figure, ax
+
+
+def svg(figure: Figure, name: str, alt: str) -> str:
+    """The figure as an inline SVG element that scales with its place and reads `alt` to those who cannot see it."""
+    text = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    # several figures on one page must not share ids
+    own = re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
+    drawn = re.sub(r'\bid="', f'id="{own}-', drawn)
+    drawn = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{own}-", drawn)
+    for stand_in, variable in VARIABLES.items():
+        drawn = drawn.replace(stand_in, variable)
+    drawn = re.sub(r'font-family: [^;"]*', "font-family: var(--sans)", drawn)
+    drawn = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", drawn, count=1)
+    drawn = re.sub(r'(?<= width=")[^"]*', f"{figure.get_figwidth() * PIXELS:.0f}", drawn, count=1)
+    return drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" data-figure="{own}" ', 1)

@@ -1,0 +1,35 @@
+"""What Hydra tells of a multirun: before it begins, our sweeper is made known; when it has ended, the sweep is reported."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+STUDY = "experiment.sweeping.optuna_study.OptunaStudy"
+
+
+class SweepEvents(Callback):
+    """Hydra's callback around a multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra takes sweepers that it knows: those in packages of its own kind, or registered."""
+        self.began = time.time()
+        if config.hydra.sweeper.get("_target_") == STUDY:
+            from experiment.sweeping.optuna_study import OptunaStudy
+
+            Plugins.instance().register(OptunaStudy)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say what is best, and write the report of each sweep that has moved on."""
+        from experiment import terminal
+        from experiment.sweeping.ledger import ledgers
+        from experiment.sweeping.report import write
+        from experiment.sweeping.summary import print_sweep
+
+        for ledger in ledgers(Path(config.paths.runs).resolve()):
+            if any(file.stat().st_mtime >= self.began for file in (ledger.path / "trials").glob("*.json")):
+                print_sweep(ledger, terminal.out)
+                terminal.out.print(f"sweep: {write(ledger)}", soft_wrap=True, highlight=False)

@@ -1,0 +1,90 @@
+"""Pictures of a sweep: how the best came to be, which settings go with it, and how much each matters."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from experiment.report.drawing import MODELS, MUTED, RULE, axes, svg
+from experiment.sweeping.ledger import Trial
+from experiment.sweeping.objective import Objective
+from experiment.sweeping.settings import Setting, varied
+
+BEST, GIVEN_UP, FAILED = MODELS[0], MODELS[4], MODELS[1]
+SHARE = 0.1  # of the trials, the best, that are drawn in colour
+PAGE = 8.8  # inches: the width of the page
+LABELS = 8  # names of choices that fit on an axis
+
+
+def history(trials: Sequence[Trial], objective: Objective) -> str:
+    """The first objective of each trial in order, and the best so far."""
+    with axes(width=PAGE) as (figure, ax):
+        known = [(number, trial) for number, trial in enumerate(trials, 1) if trial.values]
+        for state, marker, color in (("complete", "o", BEST), ("raced out", "x", GIVEN_UP), ("running", "+", MUTED)):
+            of_state = [(number, trial.values[0]) for number, trial in known if trial.state == state]
+            if of_state:
+                ax.plot(*zip(*of_state, strict=True), marker, color=color, markersize=5, label=state, alpha=0.8)
+        complete = [(number, trial.values[0]) for number, trial in known if trial.state == "complete"]
+        if complete:
+            numbers, values = zip(*complete, strict=True)
+            best = (np.maximum if objective.larger_is_better else np.minimum).accumulate(values)
+            ax.step([*numbers, len(trials)], [*best, best[-1]], where="post", color=BEST, linewidth=1.4, label="best so far")
+        ax.set(xlabel="trial", ylabel=objective.name, title="History")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
+        return svg(figure, "history", f"{objective.name} of each trial, and the best so far")
+
+
+def parallel(trials: Sequence[Trial], objective: Objective) -> str:
+    """Each complete trial as a line over its settings and its objective; the best tenth in colour."""
+    complete = [trial for trial in trials if trial.state == "complete"]
+    score = Setting(objective.name, tuple(f"{trial.values[0]:.4g}" for trial in complete))
+    columns = [*varied(complete), score]
+    worth = np.array([trial.values[0] for trial in complete]) * (1 if objective.larger_is_better else -1)
+    order = np.argsort(worth, kind="stable")
+    bright = set(order[-max(1, round(SHARE * len(order))) :].tolist())
+    with axes(width=PAGE) as (figure, ax):
+        places = np.stack([column.places for column in columns], axis=1)
+        for row in order:
+            drawn = {"color": BEST, "alpha": 0.9, "linewidth": 1.8} if row in bright else {"color": MUTED, "alpha": 0.25}
+            ax.plot(range(len(columns)), places[row], **{"linewidth": 1.0, **drawn})
+        for place, column in enumerate(columns):
+            ax.axvline(place, color=RULE, linewidth=1)
+            for height, text in _marks(column):
+                ax.annotate(text, (place, height), (4, 0), textcoords="offset points", size=8, va="center")
+        ax.set_xticks(range(len(columns)), [_short(column.key) for column in columns])
+        ax.set(yticks=[], xlim=(-0.1, len(columns) - 0.35), title="Settings of the best tenth, and of all others")
+        ax.spines[["left", "bottom"]].set_visible(False)
+        ax.grid(visible=False)
+        return svg(figure, "parallel", "Parallel coordinates of settings and objective")
+
+
+def importance(shares: Mapping[str, float]) -> str:
+    """A bar a setting."""
+    with axes(0.8 + 0.36 * len(shares)) as (figure, ax):
+        ax.barh(range(len(shares)), list(shares.values()), color=BEST, height=0.5)
+        ax.set_yticks(range(len(shares)), [_short(key) for key in shares])
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set(title="Importance", xlabel="share of the variance explained")
+        return svg(figure, "importance", "Share of the objective's variance that each setting explains")
+
+
+def _marks(column: Setting) -> list[tuple[float, str]]:
+    """Heights and texts on a setting's axis: all choices, or the ends of a range."""
+    marks = {text: float(place) for text, place in zip(column.texts, column.places, strict=True)}
+    if column.numbers is not None and len(marks) > LABELS:
+        marks = {text: place for text, place in marks.items() if place in (0, 1)}
+    return [(place, _brief(text)) for text, place in list(marks.items())[: LABELS * 2]]
+
+
+def _brief(text: str) -> str:
+    try:
+        return f"{float(text):.3g}"
+    except ValueError:
+        return text if len(text) <= 28 else f"{text[:27]}…"
+
+
+def _short(key: str) -> str:
+    """The last part of a key: the first ones are on the page's table."""
+    return key.rsplit(".", 1)[-1]
