@@ -15,17 +15,21 @@ from experiment.stages import stage
 
 
 def every_feature(
-    trainer: Trainer, model: LightningModule, sample_ids: Sequence[str], cache: DiskCache
+    trainer: Trainer, model: LightningModule, sample_ids: Sequence[str], cache: DiskCache, symmetries: int | None = None
 ) -> NDArray[np.float32]:
-    """Every feature of these images in this order, (N, F_all); the network sees only what the cache does not have."""
+    """Every feature of these images in this order, (N, F_all); the network sees only what the cache does not have.
+
+    They are averaged over so many `symmetries`, or over those that the model's network says.
+    """
     assert isinstance(model, AnswersFromFeatures)
+    views = symmetries or model.backbone.symmetries
 
     def extracted(block: range) -> NDArray[np.float32]:
         ids = [sample_ids[row] for row in block]
         with stage("features", len(ids)), inference(trainer, model):
-            return np.concatenate([model.backbone.extract(batch).cpu().numpy() for batch in batches(trainer, ids)])
+            return np.concatenate([model.backbone.extract(batch, views).cpu().numpy() for batch in batches(trainer, ids)])
 
-    described = {**model.backbone.described(), "symmetries": model.backbone.symmetries, **circumstances(trainer, sample_ids)}
+    described = {**model.backbone.described(), "symmetries": views, **circumstances(trainer, sample_ids)}
     found = cache.get(described, len(sample_ids), extracted) or computed(len(sample_ids), extracted)
     return found.whole()
 

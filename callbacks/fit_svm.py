@@ -12,6 +12,10 @@ from experiment.disk_cache import DiskCache
 from experiment.stages import stage
 from experiment.tables import PARTS
 
+# A network was fine-tuned on its fit rows in all their symmetries and answers alike to each: their average says what one says.
+# Over five folds of 910 images the AUROC of the SVM on val rows was 0.99293 with one view of the fit rows, 0.99294 with eight.
+LEARNED_VIEWS = 1
+
 
 class FitSVM(Callback):
     """Extracts skip features when training has ended, and has the model fit its SVM on those of the fit and val rows.
@@ -35,11 +39,14 @@ class FitSVM(Callback):
             raise TypeError(f"{type(pl_module).__name__} has no head to fit on features")
         data = data_of(trainer)
         samples, split = data.samples, data.split
-        passes = (
-            [samples.sample_id.tolist()] if pl_module.same_in_all_folds else [list(getattr(split, part)) for part in PARTS]
-        )
-        shown = [sample for ids in passes for sample in ids]
-        features = np.concatenate([every_feature(trainer, pl_module, ids, self.cache) for ids in passes if ids])
+        if pl_module.same_in_all_folds:
+            shown = samples.sample_id.tolist()
+            features = every_feature(trainer, pl_module, shown, self.cache)
+        else:
+            views = {"fit": LEARNED_VIEWS, "val": None, "test": None}
+            passes = [(list(getattr(split, part)), views[part]) for part in PARTS]
+            shown = [sample for ids, _ in passes for sample in ids]
+            features = np.concatenate([every_feature(trainer, pl_module, ids, self.cache, n) for ids, n in passes if ids])
 
         row_of = {sample: row for row, sample in enumerate(shown)}
         ids = [*split.fit, *split.val]

@@ -111,7 +111,14 @@ class FoldModel(LightningModule):
         return None
 
     def build_on(self, inputs: Mapping[str, FinishedFold]) -> None:
-        """Take what is needed from the finished folds named by `inputs`."""
+        """Take what is needed from the finished folds named by `inputs`, before fitting and when loaded from disk."""
+
+    def shared(self) -> Mapping[str, Tensor]:
+        """State that other folds and runs have as well. Their checkpoints leave it out: it is kept once, by content."""
+        return {}
+
+    def take_shared(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `shared` gave, when loaded from disk."""
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
         """Sample ids and probabilities (B, K), float32."""
@@ -146,8 +153,11 @@ class FeatureNetwork(Protocol):
     def described(self, last: str = ...) -> Mapping[str, Any]:
         """What decides the outputs up to `last` besides images and precision: plain values, with a digest of the weights."""
 
-    def extract(self, batch: Batch) -> Tensor:
-        """Every feature that any choice of taps and poolings may ask for, of images as they are: (B, F_all), float32."""
+    def extract(self, batch: Batch, symmetries: int) -> Tensor:
+        """Every feature that any choice of taps and poolings may ask for, (B, F_all), float32.
+
+        Of images that are not augmented, averaged over so many symmetries.
+        """
 
     def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
         """What is worth keeping of the frozen layers' work on images (B, 3, H, H), a row an image."""

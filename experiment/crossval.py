@@ -27,6 +27,7 @@ from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.results import Result
 from experiment.seeds import seed_for
+from experiment.shared import keep
 from experiment.stages import recording
 from experiment.store import Run
 from experiment.tables import FinishedFold, Split
@@ -145,7 +146,12 @@ class CrossValidation:
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
             scores = scores_by_part(table, self.data.samples)
             self.tracker.fold_scores(logger, scores["test"])
-        return {"how_fitted": model.how_fitted, "scores": scores}
+        shared = model.shared()
+        return {
+            "how_fitted": model.how_fitted,
+            "scores": scores,
+            **({"shared": keep(self.root, shared)} if shared else {}),
+        }
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
         """Learn to combine on val rows, then combine val and test rows."""

@@ -1,18 +1,26 @@
 """A finished fold's model, back from disk. Nothing in the files is executed."""
 
+import torch
+
 from experiment.build import class_of
 from experiment.contracts import FoldModel, LearnsFromTables
+from experiment.shared import kept
 from experiment.tables import FinishedFold
 
 
 def load_model(fold: FinishedFold) -> FoldModel:
-    """The fitted model of a fold, in eval mode on the CPU; an ensemble with its members."""
+    """The fitted model of a fold, in eval mode on the CPU, with all that it is built on."""
     marker = fold.marker
-    model = class_of({"_target_": marker["target"]}).load_from_checkpoint(
-        fold.checkpoint, map_location="cpu", weights_only=True
-    )
+    saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
+    model = class_of({"_target_": marker["target"]})(**saved["hyper_parameters"])
     assert isinstance(model, FoldModel)
+    model.load_state_dict(saved["state_dict"], strict=model.strict_loading)
+    root = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
+    if "shared" in marker:
+        model.take_shared(kept(root, marker["shared"]))
+    inputs = {name: FinishedFold(root / path) for name, path in marker["inputs"].items()}
     if isinstance(model, LearnsFromTables):
-        root = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
-        model.attach({name: load_model(FinishedFold(root / path)) for name, path in marker["inputs"].items()})
+        model.attach({name: load_model(member) for name, member in inputs.items()})
+    else:
+        model.build_on(inputs)
     return model.eval()

@@ -57,8 +57,8 @@ class SkipBackbone(nn.Module):
         self.activations: Activations | None = None
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN, device="cpu").view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     @property
     def features(self) -> int:
@@ -125,20 +125,23 @@ class SkipBackbone(nn.Module):
         last = max(self.taps, key=lambda tap: STAGES.index(tap.name)).name
         return self.averaged(lambda views: pooled(self.maps(views, last)), images)[:, self.columns]
 
-    def every_feature(self, images: Tensor) -> Tensor:
+    def every_feature(self, images: Tensor, symmetries: int | None = None) -> Tensor:
         """Skip features of all taps and poolings there are, in their order: (B, 3, H, H) to (B, F_all), float32."""
-        return self.averaged(lambda views: pooled(self.maps(views)), images)
+        return self.averaged(lambda views: pooled(self.maps(views)), images, symmetries)
 
-    def extract(self, batch: Batch) -> Tensor:
-        """The same of a batch that is not augmented; frozen layers are not run where their activations can be read."""
+    def extract(self, batch: Batch, symmetries: int) -> Tensor:
+        """The same of a batch that is not augmented, over so many symmetries.
+
+        Frozen layers are not run where their activations can be read; features of those are averaged over all symmetries.
+        """
         if self.activations is None or self.frozen is None:
-            return self.every_feature(batch["image"])
+            return self.every_feature(batch["image"], symmetries)
         ids, device = batch["sample_id"], batch["image"].device
         parts = [self.activations.features(ids, device)]
         if self.frozen != STAGES[-1]:
-            known = [self.activations.maps(ids, [index] * len(ids), device) for index in range(self.symmetries)]
+            known = [self.activations.maps(ids, [index] * len(ids), device) for index in range(symmetries)]
             views = pooled(self.maps_behind(self.frozen, torch.cat(known)))
-            parts.append(views.unflatten(0, (self.symmetries, len(ids))).mean(dim=0))
+            parts.append(views.unflatten(0, (symmetries, len(ids))).mean(dim=0))
         return torch.cat(parts, dim=1)
 
     def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
@@ -159,16 +162,17 @@ class SkipBackbone(nn.Module):
         """Where in `every_feature` the skip features stand, in their order, (F,)."""
         return columns_of(self.known, [tap.name for tap in self.taps], self.pooling)
 
-    def averaged(self, function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    def averaged(self, function: Callable[[Tensor], Tensor], images: Tensor, symmetries: int | None = None) -> Tensor:
         """Mean over the symmetric views of square images (B, 3, H, H) of `function`, (V, 3, H, H) to (V, ...).
 
         Views go through the network together, as many as make a batch large enough to be fast.
         """
+        count = symmetries or self.symmetries
         together = max(1, TOGETHER // (len(images) * images.shape[-1] ** 2))
         results = []
-        for start in range(0, self.symmetries, together):
+        for start in range(0, count, together):
             # four symmetries: the quarter turns, which 0..3 are
-            views = [transform(images, index) for index in range(start, min(start + together, self.symmetries))]
+            views = [transform(images, index) for index in range(start, min(start + together, count))]
             results.append(function(torch.cat(views)).unflatten(0, (len(views), len(images))))
         return torch.cat(results).mean(dim=0)
 

@@ -43,5 +43,5 @@ class OnFeatures(FoldModel):
         if self.known.keys() >= set(ids):
             features = torch.stack([self.known[sample] for sample in ids]).to(batch["image"].device)
         else:
-            features = self.backbone.extract(batch)[:, self.columns]
+            features = self.backbone.extract(batch, self.backbone.symmetries)[:, self.columns]
         return ids, self.from_features(features).float()

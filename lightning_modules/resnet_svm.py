@@ -16,7 +16,7 @@ from lightning_modules.on_features import OnFeatures
 from lightning_modules.svm import fit_svm
 from lightning_modules.svm_head import SVMHead
 from lightning_modules.svm_settings import SVMSettings
-from lightning_modules.weights import weights_digest
+from lightning_modules.weights import load_weights, weights_digest
 
 FEATURES_FROM = ("finetuned", "pretrained")
 
@@ -36,6 +36,7 @@ class ResNetSVM(OnFeatures):
     """
 
     built_on: ClassVar[tuple[str, ...]] = ("network",)
+    strict_loading = False  # Lightning: a checkpoint need not hold the trunk
 
     def __init__(
         self,
@@ -52,9 +53,7 @@ class ResNetSVM(OnFeatures):
         self.hparams["backbone"] = {**backbone, "weights": None}
         self.classes = tuple(classes)
         self.settings = SVMSettings(**svm)
-        finetuned = features_from == "finetuned"
-        self.backbone = SkipBackbone(**{**backbone, "weights": None if finetuned else backbone["weights"]})
-        self.backbone.requires_grad_(False)
+        self.backbone = _trunk(backbone, from_fold=features_from == "finetuned").requires_grad_(False)
         self.head = SVMHead(self.backbone.features, len(self.classes))
 
     @classmethod
@@ -85,10 +84,24 @@ class ResNetSVM(OnFeatures):
             state = saved["state_dict"]
             trunk = {key.removeprefix("backbone."): v for key, v in state.items() if key.startswith("backbone.")}
             try:
-                self.backbone.load_state_dict(trunk)
+                self.backbone.load_state_dict(trunk, assign=True)
             except RuntimeError as error:
                 raise UserError(f"the backbone of {name} is not that of resnet_svm; give both the same backbone.") from error
             self.backbone.freeze(saved["hyper_parameters"].get("freeze_until"))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Without the trunk, which lies in the fine-tuned network's checkpoint, or is shared by all that read its weights."""
+        everything = super().state_dict(*args, **kwargs)
+        own = f"{kwargs.get('prefix', '')}backbone."
+        return {key: value for key, value in everything.items() if not key.startswith(own)}
+
+    def shared(self) -> Mapping[str, Tensor]:
+        """The pretrained trunk."""
+        return self.backbone.state_dict() if self.same_in_all_folds else {}
+
+    def take_shared(self, state: Mapping[str, Tensor]) -> None:
+        """See `shared`."""
+        self.backbone.load_state_dict(state, assign=True)
 
     @property
     def columns(self) -> list[int]:
@@ -132,6 +145,19 @@ class ResNetSVM(OnFeatures):
 
     def configure_optimizers(self) -> None:
         """Nothing is trained by gradient."""
+
+
+def _trunk(backbone: Mapping[str, Any], from_fold: bool) -> SkipBackbone:
+    """The network. One whose weights come from elsewhere is not given random ones first; they are shared, not copied."""
+    weights = backbone["weights"]
+    planning = torch.empty(0).device.type == "meta"  # only the settings are looked at
+    if planning or (weights is None and not from_fold):
+        return SkipBackbone(**backbone)
+    with torch.device("meta"):
+        trunk = SkipBackbone(**{**backbone, "weights": None})
+    if not from_fold:
+        trunk.net.load_state_dict(load_weights(backbone["name"], weights), assign=True)
+    return trunk
 
 
 def _check_source(features_from: str) -> None:

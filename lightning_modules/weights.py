@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ def weights_digest(name: str, weights: str | None) -> str:
     if not _is_file(weights):
         return str(_torchvision(name, weights))
     load_weights(name, weights)
-    return file_digest(Path(weights).expanduser())
+    return _digest(*_state_of(weights))
 
 
 def load_weights(name: str, weights: str) -> dict[str, Tensor]:
@@ -40,7 +41,7 @@ def load_weights(name: str, weights: str) -> dict[str, Tensor]:
         UserError: unknown name, failed download, a file that is no plain state dict or does not fit the network.
     """
     if _is_file(weights):
-        return _fitting(name, weights, _read(Path(weights).expanduser()))
+        return dict(_from_file(name, weights, *_state_of(weights)))
     known = _torchvision(name, weights)
     try:
         downloaded = known.get_state_dict(progress=False, check_hash=True)
@@ -50,6 +51,24 @@ def load_weights(name: str, weights: str) -> dict[str, Tensor]:
             "backbone.weights=FILE, or train from scratch with backbone.weights=null."
         ) from error
     return {key: value for key, value in downloaded.items() if not key.startswith("fc.")}
+
+
+def _state_of(weights: str) -> tuple[Path, int, int]:
+    """Path, size and time of change of a file: what is read once is not read again while these are the same."""
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(f"backbone.weights={path} is not there.")
+    return path, path.stat().st_size, path.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _digest(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)
+
+
+@lru_cache(maxsize=2)
+def _from_file(name: str, weights: str, path: Path, size: int, changed: int) -> Mapping[str, Tensor]:
+    return _fitting(name, weights, _read(path))
 
 
 def _is_file(weights: str) -> bool:
@@ -65,8 +84,6 @@ def _torchvision(name: str, weights: str) -> models.WeightsEnum:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"backbone.weights={path} is not there.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

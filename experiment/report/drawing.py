@@ -1,4 +1,4 @@
-"""How figures are drawn: inline SVG by matplotlib, with the page's CSS variables for colours and fonts: they follow light and dark."""
+"""How figures are drawn: inline SVG by matplotlib, whose colours and fonts are the page's, and so follow light and dark."""
 
 import html
 import io

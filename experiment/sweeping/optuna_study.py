@@ -36,7 +36,7 @@ class OptunaStudy(OptunaSweeper):
         from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        ours = self.sweeper
+        ours: Any = self.sweeper  # Hydra's implementation, whose parts we use
         ours._process_searchspace_config()
         space, fixed, further = create_params_from_overrides([*ours._parse_sweeper_params_config(), *arguments])
         space = {name: distribution for name, distribution in space.items() if name not in fixed}
@@ -44,15 +44,15 @@ class OptunaStudy(OptunaSweeper):
             raise UserError("nothing to search: give ranges, such as model.lr='interval(1e-5,1e-2)', or sweep/space=resnet.")
         named = ours.config.objective
         aims = objectives(named if isinstance(named, str) else list(named))
+        # By its lease others know whether the process that asked for a trial is still there to tell what came of it.
+        lease = Lease.take(Path(ours.config.paths.runs).resolve() / FOLDER / ".processes" / uuid.uuid4().hex)
+        assert lease is not None
         study = optuna.create_study(
             study_name=ours.study_name, storage=ours.storage, sampler=ours.sampler, load_if_exists=True,
             directions=["maximize" if aim.larger_is_better else "minimize" for aim in aims],
         )  # fmt: skip
         if study.trials:
             ours.sampler.reseed_rng()  # else the seed would suggest the first points again
-        # By its lease others know whether the process that asked for a trial is still there to tell what came of it.
-        lease = Lease.take(Path(ours.config.paths.runs).resolve() / FOLDER / ".processes" / uuid.uuid4().hex)
-        assert lease is not None
         with lease:
             while (batch := min(ours.n_jobs, ours.n_trials - _counted(study))) > 0:
                 _recover(study)

@@ -46,8 +46,8 @@ def parallel(trials: Sequence[Trial], objective: Objective) -> str:
     with axes(width=PAGE) as (figure, ax):
         places = np.stack([column.places for column in columns], axis=1)
         for row in order:
-            drawn = {"color": BEST, "alpha": 0.9, "linewidth": 1.8} if row in bright else {"color": MUTED, "alpha": 0.25}
-            ax.plot(range(len(columns)), places[row], **{"linewidth": 1.0, **drawn})
+            color, alpha, width = (BEST, 0.9, 1.8) if row in bright else (MUTED, 0.25, 1.0)
+            ax.plot(range(len(columns)), places[row], color=color, alpha=alpha, linewidth=width)
         for place, column in enumerate(columns):
             ax.axvline(place, color=RULE, linewidth=1)
             for height, text in _marks(column):

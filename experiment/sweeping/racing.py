@@ -13,8 +13,8 @@ def chance_to_win(trial: Folds, others: Sequence[Folds], folds: int) -> float:
     """How likely a trial ends above the best of the others, once all its folds are there.
 
     The quantity of interest is the mean over these k folds, not over all possible ones: of the mean difference to the best,
-    only the part of the k - m missing folds is uncertain. With differences d of m finished folds and their standard deviation s
-    between folds, the final mean difference lies about mean(d) with variance s² (1/m - 1/k) (sampling from a finite
+    only the part of the k - m missing folds is uncertain. With differences d of m finished folds and their standard deviation
+    s between folds, the final mean difference lies about mean(d) with variance s² (1/m - 1/k) (sampling from a finite
     population; Cochran 1977, §2.5). s cannot be told from few folds of one trial, so the median over the other trials serves:
     each one's differences to the best, over all folds. Comparing folds in pairs is what makes a race short: folds differ more
     than trials do (F-race, Birattari et al. 2002; cross-validated model selection by racing, Maron & Moore 1994).

@@ -78,7 +78,7 @@ def test_frozen_layers_run_once_for_all_folds_and_for_the_svm(
         svm = ResNetSVM(
             classes=["absent", "present"], backbone={**BACKBONE, "symmetries": 4}, features_from="finetuned", svm=SVM
         )
-        svm.backbone.load_state_dict(model.backbone.state_dict())
+        svm.take_shared(model.backbone.state_dict())
         svm.backbone.freeze("layer2")
         callbacks = [CacheFrozen(str(tmp_path / "cache"), 1), FitSVM(str(tmp_path / "cache"), 1)]
         Trainer(

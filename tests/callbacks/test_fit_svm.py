@@ -81,7 +81,9 @@ def test_other_folds_taps_and_poolings_do_not_show_images_to_the_network_again(
     shown = []
     every_feature = SkipBackbone.every_feature
     monkeypatch.setattr(
-        SkipBackbone, "every_feature", lambda net, images: shown.append(len(images)) or every_feature(net, images)
+        SkipBackbone,
+        "every_feature",
+        lambda net, images, views: shown.append(len(images)) or every_feature(net, images, views),
     )
     for split in tiny_splits:
         for settings in ({}, {"taps": ["layer2"]}, {"pooling": ["std"]}):
@@ -133,11 +135,13 @@ def test_a_folds_own_network_is_shown_only_what_the_resnet_has_not_shown_it(
     trainer = Trainer(callbacks=[KeepFeatures(*cache)], logger=False, enable_progress_bar=False, accelerator="cpu")
     predicted = trainer.predict(network, datamodule=tiny_data)
     svm = ResNetSVM(classes=["absent", "present"], backbone=BACKBONE, features_from="finetuned", svm={**SVM, "C": [1.0]})
-    svm.backbone.load_state_dict(network.backbone.state_dict())
+    svm.take_shared(network.backbone.state_dict())
 
     shown: list[str] = []
     extract = SkipBackbone.extract
-    monkeypatch.setattr(SkipBackbone, "extract", lambda net, batch: shown.extend(batch["sample_id"]) or extract(net, batch))
+    monkeypatch.setattr(
+        SkipBackbone, "extract", lambda net, batch, views: shown.extend(batch["sample_id"]) or extract(net, batch, views)
+    )
     fit(svm, tiny_data, FitSVM(*cache), tmp_path)
     assert sorted(shown) == sorted(split.fit)
     assert svm.known.keys() == {*split.val, *split.test}
@@ -146,3 +150,21 @@ def test_a_folds_own_network_is_shown_only_what_the_resnet_has_not_shown_it(
     batch = tiny_data.on_after_batch_transfer(next(iter(tiny_data.loader("test"))), 0)
     with torch.inference_mode():
         torch.testing.assert_close(test[0][1], network.eval()(batch["image"]), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_the_network_was_fitted_on_are_read_in_one_view_and_all_others_in_every_symmetry(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    split = next(iter(tiny_splits))
+    tiny_data.set_split(split)
+    svm = Spy(
+        classes=["absent", "present"], backbone={**BACKBONE, "symmetries": 4}, features_from="finetuned", svm={**SVM, "C": 1}
+    )
+    svm.take_shared(SkipBackbone(**BACKBONE).state_dict())
+    fit(svm, tiny_data, FitSVM(), tmp_path)
+    for part, views in (("fit", 1), ("val", 4)):
+        ids = list(getattr(split, part))
+        with torch.inference_mode():
+            expected = svm.eval().backbone.every_feature(tiny_data.views(ids), views).numpy()
+        found = svm.seen.features[[svm.seen.ids.index(sample) for sample in ids]]
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from experiment.report import figures
-from experiment.report.drawing import MODELS, VARIABLES, color_of
+from experiment.report.drawing import MODELS, PIXELS, VARIABLES, color_of
 
 NAMES = ["resnet", '<b>&"x', "it's $x^2$ a_b", "a b", "a_b", "a%b", "ünïcode−"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -107,7 +107,7 @@ def test_an_svg_scales_with_its_place(page):
         root = ElementTree.fromstring(svg)
         _, _, width, _ = map(float, root.get("viewBox").split())
         assert root.get("height") is None
-        assert float(root.get("width")) == pytest.approx(width / 72 * figures.PIXELS, abs=0.5)
+        assert float(root.get("width")) == pytest.approx(width / 72 * PIXELS, abs=0.5)
 
 
 def test_the_same_numbers_give_the_same_text():
