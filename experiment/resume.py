@@ -67,8 +67,9 @@ def _epoch(file: Path) -> int:
 
 
 class KeepEpochs(Callback):
-    """Keeps epochs of a fit, and takes up the one that Lightning has loaded. It comes first among the callbacks: what others
-    do at the start of an epoch, they do again when that epoch is taken up.
+    """Keeps epochs of a fit, and takes up the one that Lightning has loaded.
+
+    It comes first among the callbacks: what others do at the start of an epoch, they do again when that epoch is taken up.
 
     Args:
         unfinished: where, and how often.

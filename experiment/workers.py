@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from experiment.cores import cores
+
 GIB = 2**30
 POLL = 2.0  # seconds between attempts at tasks that cannot be done yet
 MEMORY = 2 * GIB  # of one process at work: PyTorch, one batch's activations, features
@@ -45,16 +47,16 @@ class Workers:
         Small batches leave cores waiting for each other: on CPUs a process a core is fastest, as far as there are folds and
         memory. Of several GPUs each takes a fold; one GPU is given to one fold at a time.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        available = cores()
         gpus = torch.cuda.device_count() if uses_gpu else 0
         if parallel != "auto":
             processes = int(parallel)
         elif gpus:
             processes = min(gpus, folds)
         else:
-            processes = max(1, min(cores, folds, _memory() // MEMORY))
+            processes = max(1, min(available, folds, _memory() // MEMORY))
         handed = tuple(n % gpus for n in range(processes)) if gpus > 1 and processes > 1 else ()
-        return cls(processes, max(1, cores // processes), handed)
+        return cls(processes, max(1, available // processes), handed)
 
 
 def _memory() -> int:
