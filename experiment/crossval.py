@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from pytorch_lightning import seed_everything
 
+from experiment.attempt import attempt
 from experiment.contracts import FoldData, LearnsFromTables
 from experiment.cost import cost
 from experiment.environment import environment
@@ -21,11 +22,13 @@ from experiment.evidence import Cohort, intervals
 from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
+from experiment.lease import Holder, holder
 from experiment.metrics import scores_by_part, summarise
 from experiment.oof import out_of_fold
 from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.results import Result
+from experiment.resume import Unfinished
 from experiment.seeds import seed_for
 from experiment.shared import keep
 from experiment.stages import recording
@@ -33,6 +36,8 @@ from experiment.store import Run
 from experiment.tables import FinishedFold, Split
 from experiment.tracking import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
+
+POLL = 2.0  # seconds between looks at folds that other jobs are at
 
 Missing = Sequence[tuple[Recipe, Split]]
 Work = Callable[["CrossValidation", Missing], None]
@@ -110,24 +115,50 @@ class CrossValidation:
             return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
-    def finish(self, recipe: Recipe, split: Split) -> FinishedFold:
-        """The finished fold, fitted now if it is not there yet."""
+    def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
+        """The finished fold, fitted now if it is not there yet; None while another job is at it or at one it is built on."""
         run = self.run_of(recipe)
         if (finished := run.fold(split)) is not None:
             return finished
-        inputs = {name: self.finish(needed, split) for name, needed in recipe.inputs.items()}
+        inputs = {}
+        for name, needed in recipe.inputs.items():
+            if (fold := self.finish(needed, split)) is None:
+                return None
+            inputs[name] = fold
+        with attempt(run.beside(split, "lease"), run.beside(split, "failed")) as ours:
+            if not ours or (finished := run.fold(split)) is not None:  # the other job may have finished it just now
+                return finished
+            return self._finish(recipe, split, inputs, run)
+
+    def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
+        """Fit and store a fold whose lease this process holds."""
+        unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
             "versions": environment(),
+            **({"resumed_after_epochs": unfinished.epochs} if unfinished.epochs else {}),
         }
         started = time.perf_counter()
         with run.writing(split, marker) as folder, recording() as stages:
-            marker |= self._fit(recipe, split, inputs, run, folder)
+            marker |= self._fit(recipe, split, inputs, run, folder, unfinished)
             marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
+        unfinished.clear()
         return FinishedFold(run.path / split.name)
 
-    def _fit(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path) -> dict[str, Any]:
+    def held(self, recipe: Recipe, split: Split) -> Holder | None:
+        """Which job is at this fold."""
+        return holder(self.run_of(recipe).beside(split, "lease"))
+
+    def _fit(
+        self,
+        recipe: Recipe,
+        split: Split,
+        inputs: Mapping[str, FinishedFold],
+        run: Run,
+        folder: Path,
+        unfinished: Unfinished,
+    ) -> dict[str, Any]:
         """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
         self.data.set_split(split)
@@ -140,7 +171,7 @@ class CrossValidation:
                 save(model, make_trainer(recipe.trainer, logger=False, enable_checkpointing=False), folder / "model.ckpt")
             else:
                 own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
-                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder)
+                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder, unfinished)
                 table = predict(model, self.data, recipe.trainer, own, folder)
             table.to_parquet(folder / "predictions.parquet", index=False)
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
@@ -194,8 +225,18 @@ class CrossValidation:
 
 
 def one_by_one(validation: CrossValidation, missing: Missing) -> None:
-    """Finish these folds in this process."""
-    for recipe, split in missing:
-        with validation.progress.fold(recipe.title, split):
-            fold = validation.finish(recipe, split)
-        validation.progress.finished(recipe.title, split, fold.marker)
+    """Finish these folds in this process; those that other jobs are at come last."""
+    waiting = list(missing)
+    while waiting:
+        put_off = []
+        for recipe, split in waiting:
+            with validation.progress.fold(recipe.title, split):
+                fold = validation.finish(recipe, split)
+            if fold is None:
+                put_off.append((recipe, split))
+                validation.progress.held(recipe.title, split, validation.held(recipe, split))
+            else:
+                validation.progress.finished(recipe.title, split, fold.marker)
+        if len(put_off) == len(waiting):
+            time.sleep(POLL)
+        waiting = put_off

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from experiment.cost import cost
+from experiment.lease import Holder
 from experiment.stages import spend
 from experiment.tables import Split
 
@@ -23,6 +24,7 @@ class Progress:
         self.bars: Bars | None = None
         self.total = self.done = self.images = 0
         self.started = self.began = 0.0
+        self.told: set[tuple[str, str, str]] = set()
 
     @contextmanager
     def job(self, folds: int) -> Iterator[None]:
@@ -64,6 +66,13 @@ class Progress:
             f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {left:.0f} s left",
             markup=False, highlight=False,
         )  # fmt: skip
+
+    def held(self, title: str, split: Split, holder: Holder | None) -> None:
+        """A fold that another job is at; said once for each holder."""
+        if holder is None or (told := (title, split.name, str(holder))) in self.told:
+            return
+        self.told.add(told)
+        self.console.print(f"{title} {split.name}: {holder} is at it; it comes last", markup=False, highlight=False)
 
     def callback(self) -> Callback:
         """A new callback that reports a Trainer's batches here."""

@@ -1,6 +1,7 @@
 """A cross-validation in several processes: each makes the job anew from its config and finishes the folds it is given."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from os import devnull
 from typing import Any
@@ -41,9 +42,13 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
         Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
         for key, (recipe, split) in sorted(folds.items(), key=lambda item: len(list(item[1][0].everyone())))
     ]
-    for key, marker in run_tasks(tasks, workers, _start, [validation.config], _finish):
-        recipe, split = folds[key]
-        validation.progress.finished(recipe.title, split, marker)
+    with closing(run_tasks(tasks, workers, _start, [validation.config], _finish)) as results:
+        for key, marker in results:
+            recipe, split = folds[key]
+            if marker is None:
+                validation.progress.held(recipe.title, split, validation.held(recipe, split))
+            else:
+                validation.progress.finished(recipe.title, split, marker)
 
 
 def _by_key(folds: Missing) -> dict[tuple[str, str], tuple[Recipe, Split]]:
@@ -58,6 +63,7 @@ def _start(config: Mapping[str, Any]) -> None:
     _folds.update(_by_key([(taken, split) for taken in recipe.everyone() for split in _validation.splits]))
 
 
-def _finish(recipe: str, split: str) -> dict[str, Any]:
-    """In that process: one model on one fold; what was noted of it."""
-    return _validation.finish(*_folds[recipe, split]).marker
+def _finish(recipe: str, split: str) -> dict[str, Any] | None:
+    """In that process: one model on one fold; what was noted of it, or None while another job is at it."""
+    fold = _validation.finish(*_folds[recipe, split])
+    return None if fold is None else fold.marker

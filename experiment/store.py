@@ -7,6 +7,9 @@ Layout::
         splits.parquet                  who was in fit, val and test of each fold
         repeat-0/fold-3/                model.ckpt, predictions.parquet, history.csv, finished.json
         oof.parquet  metrics.json       once all folds are finished
+
+Beside a fold, while it is not finished: ``.fold-3.lease`` (who is at it), ``.fold-3.unfinished/`` (the last kept epoch),
+``.fold-3.failed`` (why the last attempt ended).
 """
 
 import json
@@ -17,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from experiment.identity import Record, digest
 from experiment.tables import MARKER, FinishedFold, Split
@@ -51,6 +54,11 @@ class Run:
         """The finished fold, or None."""
         path = self.path / split.name
         return FinishedFold(path) if (path / MARKER).exists() else None
+
+    def beside(self, split: Split, what: Literal["lease", "unfinished", "failed"]) -> Path:
+        """Where something about a fold lies while it is not finished."""
+        final = self.path / split.name
+        return final.with_name(f".{final.name}.{what}")
 
     @contextmanager
     def writing(self, split: Split, marker: Mapping[str, Any]) -> Iterator[Path]:

@@ -24,6 +24,8 @@ SILENCED = {
     r".*contains no parameters.*": "an ensemble's checkpoint holds its combiner alone, and a mean has no numbers",
     r".*The `srun` command is available on your system.*": "folds are single processes; a cluster's launcher starts them",
     r".*The given NumPy array is not writable.*": "pandas hands out read-only views; nothing writes to them",
+    r".*Checkpoint directory .* exists and is not empty.*": "a fold that was cut short is taken up",
+    r".*`srun` command is available on your system but is not used.*": "one process does a job",
     r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",
 }
 

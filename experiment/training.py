@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from experiment.build import build
 from experiment.contracts import FoldData, FoldModel
 from experiment.hardware import best_precision
+from experiment.resume import KeepEpochs, Unfinished
 from experiment.stages import stage
 from experiment.tables import Part, predictions
 
@@ -44,22 +45,28 @@ def fit(
     callbacks: Sequence[Callback],
     logger: Logger | None,
     folder: Path,
+    unfinished: Unfinished | None = None,
 ) -> None:
-    """Fit `model` on the data's current split and write ``model.ckpt`` (best epoch where one is kept) and ``history.csv``."""
+    """Fit `model` on the data's current split and write ``model.ckpt`` (best epoch where one is kept) and ``history.csv``.
+
+    With `unfinished`, epochs are kept there while it goes on, and a fit that was cut short is taken up.
+    """
     with TemporaryDirectory(dir=folder) as scratch:
+        kept = unfinished.checkpoint() if unfinished else None
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = scratch
+                callback.dirpath = str(unfinished.folder / "best") if unfinished else scratch  # a fit taken up looks for it
         history = CSVLogger(save_dir=scratch, name="", version="")
         trainer = make_trainer(
             {**config, **({} if data.split.val else {"limit_val_batches": 0})},
-            callbacks=list(callbacks),
+            callbacks=[*([KeepEpochs(unfinished, history)] if unfinished else []), *callbacks],
             logger=[history, *([logger] if logger else [])],
             default_root_dir=folder,
             enable_checkpointing=_any_checkpoint(callbacks),
         )
-        with stage("train", (trainer.max_epochs or 0) * len(data.split.fit)):
-            trainer.fit(model, datamodule=data)
+        epochs = (trainer.max_epochs or 0) - (unfinished.epochs if unfinished else 0)
+        with stage("train", epochs * len(data.split.fit)):
+            trainer.fit(model, datamodule=data, ckpt_path=kept, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")

@@ -2,7 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +14,10 @@ from typing import Any, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from experiment.cores import cores
+
 GIB = 2**30
+POLL = 2.0  # seconds between attempts at tasks that cannot be done yet
 MEMORY = 2 * GIB  # of one process at work: PyTorch, one batch's activations, features
 
 T = TypeVar("T")
@@ -40,16 +47,16 @@ class Workers:
         Small batches leave cores waiting for each other: on CPUs a process a core is fastest, as far as there are folds and
         memory. Of several GPUs each takes a fold; one GPU is given to one fold at a time.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        available = cores()
         gpus = torch.cuda.device_count() if uses_gpu else 0
         if parallel != "auto":
             processes = int(parallel)
         elif gpus:
             processes = min(gpus, folds)
         else:
-            processes = max(1, min(cores, folds, _memory() // MEMORY))
+            processes = max(1, min(available, folds, _memory() // MEMORY))
         handed = tuple(n % gpus for n in range(processes)) if gpus > 1 and processes > 1 else ()
-        return cls(processes, max(1, cores // processes), handed)
+        return cls(processes, max(1, available // processes), handed)
 
 
 def _memory() -> int:
@@ -70,11 +77,16 @@ class Task:
 
 
 def run_tasks(
-    tasks: Sequence[Task], workers: Workers, start: Callable[..., None], arguments: Sequence[Any], finish: Callable[..., T]
-) -> Iterator[tuple[tuple[str, str], T]]:
+    tasks: Sequence[Task],
+    workers: Workers,
+    start: Callable[..., None],
+    arguments: Sequence[Any],
+    finish: Callable[..., T | None],
+) -> Generator[tuple[tuple[str, str], T | None], None, None]:
     """Finish tasks in new processes, in their order as far as what they need is there; gives each as it is finished.
 
-    The first error ends it: tasks at work are waited for, no others are begun.
+    A task whose `finish` gives None cannot be done yet: that is given too, and it is tried again after the others.
+    The first error ends it: tasks at work are waited for, no others are begun. Who is stopped stops them.
 
     Args:
         tasks: those that need others after them; what a task needs and is not among them is there already.
@@ -87,28 +99,59 @@ def run_tasks(
     gpus = context.SimpleQueue()
     for number in workers.gpus:
         gpus.put(number)
-    waiting, running, done = list(tasks), dict[Future[T], Task](), set[tuple[str, str]]()
+    waiting, running, done = list(tasks), dict[Future[T | None], Task](), set[tuple[str, str]]()
+    put_off = list[Task]()
     known = {task.key for task in tasks}
     pool = ProcessPoolExecutor(
         workers.processes, context, initializer=_begin, initargs=(workers.threads, bool(workers.gpus), gpus, start, arguments)
     )
+    others = set(multiprocessing.active_children())
     try:
-        while waiting or running:
+        while waiting or running or put_off:
             for task in [t for t in waiting if known.isdisjoint(set(t.after) - done)]:
                 waiting.remove(task)
-                running[pool.submit(finish, *task.key)] = task
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running[pool.submit(_unless_stopped, finish, *task.key)] = task
+            finished = wait(running, timeout=POLL if put_off else None, return_when=FIRST_COMPLETED).done
+            if not finished:
+                if not running:
+                    time.sleep(POLL)
+                waiting, put_off = [*put_off, *waiting], []
+            for future in [future for future in running if future in finished]:
                 task = running.pop(future)
                 result = future.result()
-                done.add(task.key)
+                if result is None:
+                    put_off.append(task)
+                else:
+                    done.add(task.key)
                 yield task.key, result
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_stopped = threading.Event()
+
+
+def _stop(*_: object) -> None:
+    """End the task at work in an orderly way, so that leases are given back, and begin no other."""
+    _stopped.set()
+    sys.exit(1)
+
+
+def _unless_stopped(finish: Callable[..., T], *key: str) -> T:
+    """The pool hands out tasks that it has queued even to a process that was told to stop."""
+    return sys.exit(1) if _stopped.is_set() else finish(*key)
 
 
 def _begin(threads: int, own_gpu: bool, gpus: Any, start: Callable[..., None], arguments: Sequence[Any]) -> None:
     if own_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpus.get())
+    for name in ("SIGTERM", "SIGUSR2"):  # a cluster signals all processes of a job
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stop)
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of what scikit-learn and NumPy call
     start(*arguments)

@@ -1,7 +1,9 @@
 """Cross-validation around a model that costs nothing: it answers with a number that tells who it was."""
 
 import copy
+import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import seed_everything
+from rich.console import Console
 
 from datamodules.synthetic import SyntheticDataModule
+from experiment.attempt import failure
 from experiment.contracts import FoldModel
 from experiment.crossval import CrossValidation
 from experiment.errors import UserError
 from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme
+from experiment.lease import Lease
 from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
 from experiment.tables import FinishedFold, predictions
@@ -47,7 +52,9 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
     """What was fitted: (run, fold, random number drawn); fitting itself is replaced."""
     entries: list[tuple[str, str, int]] = []
 
-    def fit(model: FoldModel, data: SyntheticDataModule, _config: Any, _callbacks: Any, _logger: Any, folder: Path) -> None:
+    def fit(
+        model: FoldModel, data: SyntheticDataModule, _config: Any, _callbacks: Any, _logger: Any, folder: Path, _: Any
+    ) -> None:
         (folder / "model.ckpt").touch()
         run = folder.parents[1].name.rsplit("-", 1)[0]
         entries.append((run, data.split.name, int(torch.randint(2**31, (1,)))))
@@ -90,11 +97,14 @@ def test_a_fold_that_breaks_leaves_nothing_and_the_same_command_goes_on(tiny_dat
     monkeypatch.setattr("experiment.crossval.fit", breaks)
     with pytest.raises(RuntimeError, match="power cut"):
         validation(tiny_data, tmp_path).run(told("base"))
-    assert [path.name for path in next(tmp_path.glob("base-*/repeat-0")).iterdir()] == ["fold-0"]
+    left = next(tmp_path.glob("base-*/repeat-0"))
+    assert sorted(path.name for path in left.iterdir()) == [".fold-1.failed", "fold-0"]
+    assert "RuntimeError: power cut" in str(failure(left / ".fold-1.failed"))
     monkeypatch.setattr("experiment.crossval.fit", working)
     log.clear()
     assert validation(tiny_data, tmp_path).run(told("base"))[0].complete
     assert [fold for _, fold, _ in log] == ["repeat-0/fold-1", "repeat-0/fold-2"]
+    assert sorted(path.name for path in left.iterdir()) == ["fold-0", "fold-1", "fold-2"]
 
 
 def test_random_numbers_of_a_fold_do_not_depend_on_what_ran_before(tiny_data, tmp_path: Path, log) -> None:
@@ -171,3 +181,59 @@ def test_a_finished_fold_holds_how_its_model_says_it_was_fitted(tiny_data, tmp_p
     result = validation(tiny_data, tmp_path).run(told("one"))[0]
     markers = [json.loads(path.read_text()) for path in result.run.path.glob("repeat-0/fold-*/finished.json")]
     assert [marker["how_fitted"] for marker in markers] == ["by hand"] * 3
+
+
+def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    elsewhere = validation(tiny_data, tmp_path)
+    base = told("base")
+    run = elsewhere._run_of(base)
+    lease = Lease.take(run.beside(next(iter(elsewhere.splits)), "lease"))
+    assert lease is not None
+
+    def meanwhile(seconds: float) -> None:
+        """The other job finishes its fold while this one waits for it."""
+        assert [fold for _, fold, _ in log] == ["repeat-0/fold-1", "repeat-0/fold-2"]
+        with run.writing(next(iter(elsewhere.splits)), {"seconds": 1.0, "theirs": True}) as folder:
+            ids = next(iter(elsewhere.splits)).test
+            table = predictions(list(ids), np.tile([0.25, 0.75], (len(ids), 1)), ("absent", "present"))
+            table.assign(part="test").to_parquet(folder / "predictions.parquet", index=False)
+        lease.give_back()
+
+    monkeypatch.setattr("experiment.crossval.time.sleep", meanwhile)
+    said = io.StringIO()
+    job = validation(tiny_data, tmp_path)
+    job = replace(job, progress=Progress(Console(file=said, width=200)))
+    result = job.run(base)[0]
+    assert result.complete
+    assert len(log) == 2
+    assert json.loads((run.path / "repeat-0/fold-0/finished.json").read_text())["theirs"]
+    lines = [line for line in said.getvalue().splitlines() if "is at it" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"base repeat-0/fold-0: process {os.getpid()} on ")
+
+
+def test_what_is_built_on_a_fold_of_another_job_waits_for_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    job = validation(tiny_data, tmp_path)
+    base = told("base")
+    lease = Lease.take(job._run_of(base).beside(next(iter(job.splits)), "lease"))
+    assert lease is not None
+    monkeypatch.setattr("experiment.crossval.time.sleep", lambda _: lease.give_back())  # the other job gives up
+    assert job.run(told("top", a=base))[1].complete
+    assert [(run, fold[-1]) for run, fold, _ in log] == [
+        ("base", "1"), ("top", "1"), ("base", "2"), ("top", "2"), ("base", "0"), ("top", "0"),
+    ]  # fmt: skip
+
+
+def test_nothing_is_left_beside_finished_folds(tiny_data, tmp_path: Path, log) -> None:
+    run = validation(tiny_data, tmp_path).run(told("base"))[0].run
+    assert sorted(path.name for path in (run.path / "repeat-0").iterdir()) == ["fold-0", "fold-1", "fold-2"]
+
+
+def test_who_is_stopped_gives_the_lease_back_and_has_not_failed(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    def stopped(*_: Any) -> None:
+        raise SystemExit(1)
+
+    monkeypatch.setattr("experiment.crossval.fit", stopped)
+    with pytest.raises(SystemExit):
+        validation(tiny_data, tmp_path).run(told("base"))
+    assert list(next(tmp_path.glob("base-*/repeat-0")).iterdir()) == []

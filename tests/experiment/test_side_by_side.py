@@ -75,9 +75,12 @@ def test_a_job_is_shared_out_as_its_config_says(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     seen: list[Any] = []
     monkeypatch.setattr("experiment.side_by_side.one_by_one", lambda *_: seen.append((None, torch.get_num_threads())))
-    monkeypatch.setattr(
-        "experiment.side_by_side.run_tasks", lambda tasks, workers, *_: seen.append((workers.processes, workers.threads)) or []
-    )
+
+    def run_tasks(tasks: Any, workers: Workers, *_: Any) -> Iterator[Any]:
+        seen.append((workers.processes, workers.threads))
+        yield from ()
+
+    monkeypatch.setattr("experiment.side_by_side.run_tasks", run_tasks)
     monkeypatch.setattr(CrossValidation, "_merge", lambda *_: None)
     validation, recipe = prepare(config(tmp_path, *overrides), Console(file=io.StringIO()))
     validation.run(recipe, work_of(validation, recipe))

@@ -1,8 +1,11 @@
 """How many processes, and that tasks run after what they need, side by side."""
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,3 +84,47 @@ def test_tasks_run_side_by_side_and_after_what_they_need() -> None:
 def test_an_error_in_a_process_is_the_users_and_ends_it() -> None:
     with pytest.raises(UserError, match="a is wrong"):
         list(run_tasks(_tasks(["wrong", "first"]), Workers(1, 1), _begin, ["hello"], _work))
+
+
+def _busy_at_first(name: str, fold: str) -> str | None:
+    if fold == "a" and not _begun.get(name):
+        _begun[name] = True
+        return None
+    return f"{name} {fold}"
+
+
+_begun: dict[str, bool] = {}
+
+
+def test_what_another_job_is_at_is_tried_again_after_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "POLL", 0.05)
+    results = list(run_tasks(_tasks(["second", "first"]), Workers(1, 1), _begin, ["hello"], _busy_at_first))
+    assert results == [
+        (("first", "a"), None),
+        (("first", "b"), "first b"),
+        (("second", "b"), "second b"),
+        (("first", "a"), "first a"),
+        (("second", "a"), None),
+        (("second", "a"), "second a"),
+    ]
+
+
+def _until_stopped(name: str, fold: str) -> str:
+    try:
+        if fold == "a":
+            time.sleep(60)
+        return fold
+    finally:
+        Path(_began[0], f"{name}-{fold}").touch()  # as a lease is given back
+
+
+def test_who_is_stopped_stops_the_tasks_at_work(tmp_path: Path) -> None:
+    tasks = [Task(("only", fold), []) for fold in "bacde"]
+    results = run_tasks(tasks, Workers(1, 1), _begin, [str(tmp_path)], _until_stopped)
+    assert next(results) == (("only", "b"), "b")
+    started = time.time()
+    threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert time.time() - started < 50
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["only-a", "only-b"]

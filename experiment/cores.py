@@ -1,0 +1,41 @@
+"""How many processor cores this job may use: a cluster, a container or a launcher may give it fewer than the machine has."""
+
+import os
+from pathlib import Path
+
+BESIDE = (
+    "EM_GRANULES_JOBS_BESIDE"  # how many jobs share this machine's cores, set for the jobs of a launcher that starts several
+)
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def cores() -> int:
+    """At least 1: the smallest of what affinity, a container's quota and Slurm allow, divided among jobs started together."""
+    allowed = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    if quota := _quota():
+        allowed.append(quota)
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if "SLURM_JOB_ID" in os.environ and given.isdigit():  # without task plugins Slurm does not set the affinity
+        allowed.append(int(given))
+    beside = os.environ.get(BESIDE, "")
+    return max(1, min(allowed) // (int(beside) if beside.isdigit() and int(beside) else 1))
+
+
+def _quota() -> int | None:
+    """Cores' worth of time that this process's control groups allow, rounded up; None without a limit."""
+    try:
+        own = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):  # not Linux, or the older kind of control groups
+        return None
+    folder = CGROUP / own.removeprefix("0::").strip("/")
+    limits = []
+    for group in (folder, *folder.parents):
+        if not group.is_relative_to(CGROUP):
+            break
+        try:
+            quota, period = (group / "cpu.max").read_text().split()
+        except (OSError, ValueError):  # the topmost group has no limit
+            continue
+        if quota != "max":
+            limits.append(-(-int(quota) // int(period)))
+    return min(limits, default=None)
