@@ -49,11 +49,12 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     from experiment import terminal
     from experiment.job import prepare
     from experiment.publishing import publish
-    from experiment.side_by_side import work_of
+    from experiment.side_by_side import ready, work_of
     from experiment.summary import print_published, print_results
     from experiment.sweeping.context import in_sweep
     from experiment.sweeping.trial import trial
 
+    ready(config)
     validation, recipe = prepare(config, terminal.err)
     with trial(validation, recipe) as racing:
         results = validation.run(recipe, racing(work_of(validation, recipe)))

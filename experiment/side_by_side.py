@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from experiment.build import class_of
+from experiment.clone import Clone
+from experiment.cores import cores
 from experiment.crossval import CrossValidation, Missing, Work, one_by_one
 from experiment.identity import digest
 from experiment.job import prepare
@@ -18,6 +21,23 @@ from experiment.workers import Task, Workers, run_tasks
 
 _folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}
 _validation: CrossValidation
+_clones: list[Clone] = []  # one, or none where processes begin anew
+
+
+def ready(config: Mapping[str, Any]) -> None:
+    """Be ready to begin processes at once: to be called before anything but imports has happened in this one."""
+    if not _clones and config["folds"]["parallel"] != 1 and cores() > 1 and Clone.may_be_made():
+        _import_all(config)
+        _clones.append(Clone())
+
+
+def _import_all(config: Any) -> None:
+    """Import what the config names, which would otherwise be imported in each new process."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            class_of(config)
+        for value in config.values():
+            _import_all(value)
 
 
 def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
@@ -42,7 +62,8 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
         Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
         for key, (recipe, split) in sorted(folds.items(), key=lambda item: len(list(item[1][0].everyone())))
     ]
-    with closing(run_tasks(tasks, workers, _start, [validation.config], _finish)) as results:
+    work = (tasks, workers, _start, [validation.config], _finish)
+    with closing(_clones[0].run(run_tasks, *work, "fork") if _clones else run_tasks(*work)) as results:
         for key, marker in results:
             recipe, split = folds[key]
             if marker is None:

@@ -82,6 +82,7 @@ def run_tasks(
     start: Callable[..., None],
     arguments: Sequence[Any],
     finish: Callable[..., T | None],
+    method: str = "spawn",
 ) -> Generator[tuple[tuple[str, str], T | None], None, None]:
     """Finish tasks in new processes, in their order as far as what they need is there; gives each as it is finished.
 
@@ -94,8 +95,9 @@ def run_tasks(
         start: called once in each process, with the arguments, before any task.
         arguments: plain values.
         finish: called with the two parts of a task's key.
+        method: how processes begin: ``spawn``, or ``fork`` in an `experiment.clone.Clone`, where no thread has worked yet.
     """
-    context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang in its threads
+    context = multiprocessing.get_context(method)
     gpus = context.SimpleQueue()
     for number in workers.gpus:
         gpus.put(number)
