@@ -59,7 +59,8 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     with trial(validation, recipe) as racing:
         results = validation.run(recipe, racing(work_of(validation, recipe)))
 
-    print_results(results, terminal.out)
+    if not in_sweep():
+        print_results(results, terminal.out)
     if published := publish(results, validation.data, validation.tracker, page=not in_sweep()):
         print_published(published, terminal.out)
         if published.shown:

@@ -1,7 +1,7 @@
 """A copy of this process, made when its imports are done and before it has worked: new processes come from it at once.
 
-A process that begins anew takes seconds to import PyTorch and Lightning, on as many cores as there are such processes. One that
-is forked has all imports; but PyTorch may hang in a process that was forked after threads had worked in the first. So the
+A process that begins anew takes seconds to import PyTorch and Lightning, on as many cores as there are such processes. A
+forked one has all imports, but PyTorch may hang in a process that was forked after threads had worked in the first. So the
 first process forks a copy of itself early, which does nothing but fork others when it is told to.
 """
 

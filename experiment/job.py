@@ -7,10 +7,17 @@ from rich.console import Console
 
 from experiment import terminal
 from experiment.build import build
+from experiment.contracts import FoldData
 from experiment.crossval import CrossValidation
+from experiment.folds import Splits
 from experiment.hardware import keep_freed_memory
+from experiment.identity import digest
 from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
+from experiment.sweeping.context import in_sweep
+
+SHORT = 3.0  # seconds: in a sweep, folds that take less are not told one by one
+_read: dict[str, tuple[FoldData, Splits]] = {}  # by what decides it; the last one only
 
 
 def prepare(config: Mapping[str, Any], told: Console) -> tuple[CrossValidation, Recipe]:
@@ -27,7 +34,14 @@ def prepare(config: Mapping[str, Any], told: Console) -> tuple[CrossValidation, 
     keep_freed_memory()
     data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
-    samples = data.load()
-    splits = scheme.split(samples, config["seed"])
-    told.print(terminal.describe(samples, scheme), highlight=False)
-    return CrossValidation(data, splits, scheme, config, tracker, Progress(told)), recipe
+    if not in_sweep():
+        splits = scheme.split(data.load(), config["seed"])
+        told.print(terminal.describe(data.samples, scheme), highlight=False)
+    else:  # trials that run in one process mostly read the same images, and split them alike
+        asked = digest([config["data"], config["folds"], config["seed"]])
+        if asked not in _read:
+            _read.clear()
+            _read[asked] = data, scheme.split(data.load(), config["seed"])
+        data, splits = _read[asked]
+    progress = Progress(told, least=SHORT if in_sweep() else 0.0)
+    return CrossValidation(data, splits, scheme, config, tracker, progress), recipe

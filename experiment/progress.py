@@ -17,10 +17,15 @@ from experiment.tables import Split
 
 
 class Progress:
-    """Two bars: the job's folds (of all models) and the batches of the fold at work, with images per second."""
+    """Two bars: the job's folds (of all models) and the batches of the fold at work, with images per second.
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    Args:
+        console: where they are shown.
+        least: seconds below which a fold is not worth a line.
+    """
+
+    def __init__(self, console: Console, least: float = 0.0) -> None:
+        self.console, self.least = console, least
         self.bars: Bars | None = None
         self.total = self.done = self.images = 0
         self.started = self.began = 0.0
@@ -58,6 +63,8 @@ class Progress:
         self.done += 1
         if self.bars:
             self.bars.advance(self.bars.task_ids[0])
+        if marker["seconds"] < self.least:
+            return
         left = (time.perf_counter() - self.started) / self.done * (self.total - self.done)
         spent = cost([marker])
         rate, busy = spent["images_per_second"].get("train"), spent.get("model_busy")

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.cost import duration
 from experiment.crossval import CrossValidation, Missing, Work
 from experiment.errors import UserError
 from experiment.identity import digest
@@ -102,6 +103,10 @@ def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[Callable[[Wor
         running.note(state="failed", note=f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     running.note(state="complete", folds=running.finished())
+    values = ", ".join(
+        f"{aim.name} {value:.4f}" for aim, value in zip(running.ledger.objective, running.trial.values, strict=True)
+    )
+    validation.progress.console.print(f"{values}; {duration(running.trial.seconds)}", highlight=False)
 
 
 def _begun(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, str]) -> Running:

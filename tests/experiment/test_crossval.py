@@ -186,7 +186,7 @@ def test_a_finished_fold_holds_how_its_model_says_it_was_fitted(tiny_data, tmp_p
 def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     elsewhere = validation(tiny_data, tmp_path)
     base = told("base")
-    run = elsewhere._run_of(base)
+    run = elsewhere.run_of(base)
     lease = Lease.take(run.beside(next(iter(elsewhere.splits)), "lease"))
     assert lease is not None
 
@@ -215,7 +215,7 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
 def test_what_is_built_on_a_fold_of_another_job_waits_for_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     job = validation(tiny_data, tmp_path)
     base = told("base")
-    lease = Lease.take(job._run_of(base).beside(next(iter(job.splits)), "lease"))
+    lease = Lease.take(job.run_of(base).beside(next(iter(job.splits)), "lease"))
     assert lease is not None
     monkeypatch.setattr("experiment.crossval.time.sleep", lambda _: lease.give_back())  # the other job gives up
     assert job.run(told("top", a=base))[1].complete
