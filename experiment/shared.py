@@ -1,6 +1,5 @@
 """State that many checkpoints have in common, such as a pretrained trunk: kept once beside the runs, named by its content."""
 
-import hashlib
 import os
 import uuid
 from collections.abc import Mapping
@@ -9,15 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiment.tensor_digest import tensor_digest
+
 FOLDER = "shared"  # below the runs
 
 
 def keep(root: Path, state: Mapping[str, Tensor]) -> str:
     """Where this state lies, relative to the folder of all runs; written if it is not there."""
-    content = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(state.items()):
-        content.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + value.cpu().contiguous().numpy().tobytes())
-    path = root / FOLDER / f"{content.hexdigest()}.pt"
+    path = root / FOLDER / f"{tensor_digest(state)}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")

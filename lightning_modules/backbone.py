@@ -1,6 +1,5 @@
 """A torchvision ResNet with taps: named layers whose outputs become multi-layer skip features."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from experiment.contracts import Batch
 from experiment.disk_cache import Blocks
 from experiment.errors import UserError, not_allowed
 from experiment.symmetry import COUNT, transform
+from experiment.tensor_digest import tensor_digest
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.taps import STAGES, check_pooling, columns_of, pooled, taps_of
 from lightning_modules.weights import load_weights
@@ -86,13 +86,14 @@ class SkipBackbone(nn.Module):
 
     def described(self, last: str = "layer4") -> dict[str, Any]:
         """What decides the outputs of layers up to `last` besides images and precision: the network's name and weights."""
-        state = hashlib.blake2b(digest_size=16)
-        for name in STAGES[: STAGES.index(last) + 1]:
-            for module in _modules_of(name):
-                for key, value in sorted(self.net.get_submodule(module).state_dict().items()):
-                    if not key.endswith("num_batches_tracked"):
-                        state.update(f"{module}.{key}{tuple(value.shape)}".encode() + value.cpu().numpy().tobytes())
-        return {"network": self.name, "last": last, "weights": state.hexdigest()}
+        state = {
+            f"{module}.{key}": value
+            for stage in STAGES[: STAGES.index(last) + 1]
+            for module in _modules_of(stage)
+            for key, value in self.net.get_submodule(module).state_dict().items()
+            if not key.endswith("num_batches_tracked")
+        }
+        return {"network": self.name, "last": last, "weights": tensor_digest(state)}
 
     def maps(self, images: Tensor, last: str = "layer4") -> dict[str, Tensor]:
         """Outputs of all layers up to `last`, by tap name: images (B, 3, H, W) to (B, C, H / stride, W / stride)."""
