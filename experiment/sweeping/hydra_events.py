@@ -30,6 +30,7 @@ class SweepEvents(Callback):
         from experiment.sweeping.summary import print_sweep
 
         for ledger in ledgers(Path(config.paths.runs).resolve()):
-            if any(file.stat().st_mtime >= self.began for file in (ledger.path / "trials").glob("*.json")):
+            moved = any(file.stat().st_mtime >= self.began for file in (ledger.path / "trials").glob("*.json"))
+            if moved or ledger.name == config.hydra.sweeper.get("study_name"):
                 print_sweep(ledger, terminal.out)
                 terminal.out.print(f"sweep: {write(ledger)}", soft_wrap=True, highlight=False)

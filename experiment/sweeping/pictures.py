@@ -8,12 +8,12 @@ from matplotlib.ticker import MaxNLocator
 from experiment.report.drawing import MODELS, MUTED, RULE, axes, svg
 from experiment.sweeping.ledger import Trial
 from experiment.sweeping.objective import Objective
-from experiment.sweeping.settings import Setting, varied
+from experiment.sweeping.settings import Setting, brief, varied
 
 BEST, GIVEN_UP, FAILED = MODELS[0], MODELS[4], MODELS[1]
 SHARE = 0.1  # of the trials, the best, that are drawn in colour
 PAGE = 8.8  # inches: the width of the page
-LABELS = 8  # names of choices that fit on an axis
+ROOM = 0.07  # of an axis, between two of its labels
 
 
 def history(trials: Sequence[Trial], objective: Objective) -> str:
@@ -71,18 +71,13 @@ def importance(shares: Mapping[str, float]) -> str:
 
 
 def _marks(column: Setting) -> list[tuple[float, str]]:
-    """Heights and texts on a setting's axis: all choices, or the ends of a range."""
-    marks = {text: float(place) for text, place in zip(column.texts, column.places, strict=True)}
-    if column.numbers is not None and len(marks) > LABELS:
-        marks = {text: place for text, place in marks.items() if place in (0, 1)}
-    return [(place, _brief(text)) for text, place in list(marks.items())[: LABELS * 2]]
-
-
-def _brief(text: str) -> str:
-    try:
-        return f"{float(text):.3g}"
-    except ValueError:
-        return text if len(text) <= 28 else f"{text[:27]}…"
+    """Heights and texts on a setting's axis: its choices, or of a range the ends and what has room between them."""
+    marks: list[tuple[float, str]] = []
+    ends_first = sorted(zip(column.places, column.texts, strict=True), key=lambda mark: (0 < mark[0] < 1, mark[0]))
+    for place, text in ends_first:
+        if all(abs(place - other) > ROOM for other, _ in marks):
+            marks.append((float(place), brief(text)))
+    return marks
 
 
 def _short(key: str) -> str:

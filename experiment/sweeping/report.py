@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from experiment.cost import duration
 from experiment.sweeping import pictures
 from experiment.sweeping.ledger import Ledger, Trial
-from experiment.sweeping.settings import importances, varied
+from experiment.sweeping.settings import brief, importances, varied
 
 TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
 SHOWN = 50  # trials in the table
@@ -17,7 +17,7 @@ SHOWN = 50  # trials in the table
 def write(ledger: Ledger) -> Path:
     """Write ``report.html`` into the sweep's folder; returns its path."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.filters["duration"] = duration
+    environment.filters |= {"duration": duration, "brief": brief}
     page = ledger.path / "report.html"
     beside = page.with_name(f".{page.name}")
     beside.write_text(environment.get_template("sweep.html.j2").render(_values(ledger)), encoding="utf-8")
@@ -33,7 +33,7 @@ def headline(ledger: Ledger) -> list[str]:
     if not ranked:
         return ["No setting is complete yet.", tried]
     best, columns = ranked[0], [column.key for column in varied(trials)]
-    chosen = ", ".join(f"{key}={best.settings[key]}" for key in columns if key in best.settings) or "the only setting"
+    chosen = ", ".join(f"{key}={brief(best.settings[key])}" for key in columns if key in best.settings) or "the only setting"
     values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in zip(ledger.objective, best.values, strict=True))
     return [f"Best: {chosen} ({values}).", tried]
 

@@ -62,6 +62,14 @@ def varied(trials: Sequence[Trial]) -> list[Setting]:
     return [column for column in columns if len(set(column.texts)) > 1]
 
 
+def brief(text: str) -> str:
+    """A setting's value for a table or an axis."""
+    try:
+        return f"{float(text):.3g}"
+    except ValueError:
+        return text if len(text) <= 28 else f"{text[:27]}…"
+
+
 def importances(trials: Sequence[Trial]) -> dict[str, float]:
     """The share of the objective's variance that each setting explains (fANOVA; Hutter et al. 2014), largest first.
 

@@ -52,10 +52,10 @@ class Running:
             RacedOutError: they leave the trial too small a chance.
         """
         self.note(folds=self.finished())
-        if self.chance is None or not self.trial.folds:
+        k = len(list(self.validation.splits))
+        if self.chance is None or not 0 < len(self.trial.folds) < k:
             return
         others = [_first(trial, self.ledger) for trial in self.ledger.trials() if trial.state == "complete"]
-        k = len(list(self.validation.splits))
         won = chance_to_win(_first(self.trial, self.ledger), [folds for folds in others if len(folds) == k], k)
         if won < self.chance:
             raise RacedOutError(
