@@ -1,4 +1,4 @@
-"""Folds as jobs of a real Slurm cluster: one is preempted in the middle of training, and nothing can be told from the numbers."""
+"""Folds as jobs of a real Slurm cluster. One is preempted in the middle of training, and the numbers do not tell."""
 
 import json
 import subprocess
