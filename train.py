@@ -9,6 +9,7 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
+from experiment.cluster import enter_job, share_code
 from experiment.config import plain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
         The objective: one number, or as many as are named. None where it is not defined.
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
+    enter_job()
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
@@ -71,5 +73,6 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
 
 
 if __name__ == "__main__":
+    share_code(CONF.parent)
     with execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):  # what Hydra itself may build from a config
         main()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiment.cli import one_line
 from experiment.lease import Lease, job_id
 
 
@@ -51,6 +52,7 @@ def attempt(lease: Path, failed: Path) -> Iterator[bool]:
         try:
             yield True
         except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            failed.write_text(json.dumps(asdict(Failure(line, socket.gethostname(), job_id(), round(time.time(), 3)))))
+            failed.write_text(
+                json.dumps(asdict(Failure(one_line(error), socket.gethostname(), job_id(), round(time.time(), 3))))
+            )
             raise

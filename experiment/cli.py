@@ -31,7 +31,11 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
             return main(*args, **kwargs)
         except Exception as error:
             message = explained(error)
-            if message is None or (args and _in_sweep()):
+            if args and _in_sweep():
+                # The others go on, and the sweeper raises the first error alone, at the end or not at all.
+                print(f"job {_job()} failed: {message or one_line(error)}", file=sys.stderr, flush=True)
+                raise
+            if message is None:
                 raise
         except KeyboardInterrupt:
             message = "stopped; finished folds are kept, and the same command goes on with the others."
@@ -47,6 +51,29 @@ def _in_sweep() -> bool:
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def _of_launcher(error: Exception) -> str | None:
+    """What went wrong with starting jobs, in one line; None if it is something else."""
+    text = " ".join(str(error).split())
+    if "Unknown plugin class" in text or "IS THE PLUGIN INSTALLED" in text:
+        return f"{text.split(' IS THE')[0]}. It is not installed; pip install -e '.[cluster]' brings the launchers."
+    if type(error).__module__.startswith("submitit."):
+        return f"a job of the cluster ended without a result: {text} Finished folds are kept, and the same command goes on."
+    return None
+
+
+def _job() -> str:
+    """Number and overrides of this job of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    job = HydraConfig.get()
+    return f"{job.job.num} ({' '.join(job.overrides.task)})"
+
+
+def one_line(error: BaseException) -> str:
+    """Kind and text of an error, for a log or a note beside a fold."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def explained(error: Exception) -> str | None:
     """What the user, Hydra or OmegaConf says is wrong, in one line, with the keys that are allowed there; else None."""
     from hydra.errors import HydraException
@@ -55,7 +82,7 @@ def explained(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return None
+        return _of_launcher(error)
     cause: Any = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, MissingMandatoryValue):
         return f"{cause.full_key} is not set; give it with {cause.full_key}=VALUE."

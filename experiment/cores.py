@@ -3,22 +3,19 @@
 import os
 from pathlib import Path
 
-BESIDE = (
-    "EM_GRANULES_JOBS_BESIDE"  # how many jobs share this machine's cores, set for the jobs of a launcher that starts several
-)
+GRANTED = "EM_GRANULES_CORES"  # what a launcher gives each of its jobs, where nothing else keeps a job to it
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """At least 1: the smallest of what affinity, a container's quota and Slurm allow, divided among jobs started together."""
+    """At least 1: the smallest of what affinity, a container's quota, Slurm and the launcher allow."""
     allowed = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     if quota := _quota():
         allowed.append(quota)
-    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if "SLURM_JOB_ID" in os.environ and given.isdigit():  # without task plugins Slurm does not set the affinity
-        allowed.append(int(given))
-    beside = os.environ.get(BESIDE, "")
-    return max(1, min(allowed) // (int(beside) if beside.isdigit() and int(beside) else 1))
+    # Without task plugins Slurm does not set the affinity. Outside a job its variables are some shell's leftovers.
+    names = [GRANTED, *(["SLURM_CPUS_PER_TASK"] if "SLURM_JOB_ID" in os.environ else [])]
+    allowed += [int(given) for name in names if (given := os.environ.get(name, "")).isdigit()]
+    return max(1, min(allowed))
 
 
 def _quota() -> int | None:

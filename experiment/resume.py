@@ -7,6 +7,8 @@ number generator, and the curves so far. It is written between two epochs, when 
 import csv
 import io
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Mapping
@@ -81,6 +83,7 @@ class KeepEpochs(Callback):
         self.kept = time.monotonic()
         self.loaded: Mapping[str, Any] | None = None
         self.ended = False
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.loaded = checkpoint[KEY]
@@ -91,6 +94,15 @@ class KeepEpochs(Callback):
         self.kept = time.monotonic()
         if self.loaded and self.loaded["ended"]:
             trainer.should_stop = True  # Lightning then takes no step, and starts no epoch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning has put its own answer to SIGTERM in the place of whoever started this process.
+
+        It would end the job after the epoch. But Slurm gives notice by this signal, and does not queue a job again that ends
+        by itself: submitit's answer is to go on. A process among others is to end at once.
+        """
+        if callable(self.on_sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.on_sigterm)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing of this epoch has been drawn: it is as the last one has left it, and here it is taken up again."""

@@ -1,5 +1,6 @@
 """Fit one model on one fold with a Lightning Trainer, and predict the rows it was not fitted on."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
@@ -27,6 +29,9 @@ def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     """
     precision = config.get("precision")
     resolved = {**config, "precision": best_precision(config["accelerator"]) if precision == "auto" else precision}
+    if os.environ.get("SLURM_NTASKS") == "1" and "plugins" not in config:
+        # Lightning would take Slurm's one task for all of a distributed job, and requeue it by itself.
+        further["plugins"] = [LightningEnvironment()]
     trainer = build(resolved, **further)
     assert isinstance(trainer, Trainer)
     return trainer

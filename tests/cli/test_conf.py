@@ -42,7 +42,7 @@ def test_each_config_belongs_to_a_program_and_composes(program: str) -> None:
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: str(path.relative_to(CONF)))
 def test_each_option_composes(path: Path) -> None:
-    group, option = path.parent.name, path.stem
+    group, option = path.parent.relative_to(CONF).as_posix(), path.stem
     assert composed(f"{group}={option}") is not None
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from experiment import cores as module
-from experiment.cores import BESIDE, cores
+from experiment.cores import GRANTED, cores
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr(module, "_quota", lambda: None)
-    for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", BESIDE):
+    for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", GRANTED):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -28,11 +28,11 @@ def test_slurm_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cores() == 4
 
 
-def test_jobs_that_are_started_together_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(BESIDE, "5")
-    assert cores() == 3
-    monkeypatch.setenv(BESIDE, "40")
-    assert cores() == 1
+def test_a_launcher_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GRANTED, "5")
+    assert cores() == 5
+    monkeypatch.setenv(GRANTED, "40")
+    assert cores() == 16
 
 
 def test_a_container_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
