@@ -132,6 +132,7 @@ class CrossValidation:
 
     def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
         """Fit and store a fold whose lease this process holds."""
+        self._write_splits(run)
         unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
@@ -194,6 +195,12 @@ class CrossValidation:
         parts = ["val", "test"] if split.val else ["test"]
         return pd.concat([model.combine(tables[part]).assign(part=part) for part in parts], ignore_index=True)
 
+    def _write_splits(self, run: Run) -> None:
+        """With the first fold already: they say which folds there will be."""
+        if not (run.path / "splits.parquet").exists():
+            with run.replacing("splits.parquet") as path:
+                self.splits.table.to_parquet(path, index=False)
+
     def _merge(self, recipe: Recipe) -> Result:
         """Write what a complete run holds beside its folds; score what is there."""
         run = self.run_of(recipe)
@@ -214,8 +221,7 @@ class CrossValidation:
                 scores[name] |= {"low": interval["low"], "high": interval["high"]}
             own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
             run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
-            with run.replacing("splits.parquet") as path:
-                self.splits.table.to_parquet(path, index=False)
+            self._write_splits(run)
             with run.replacing(SAMPLES) as path:
                 write_samples(samples, path)
             with run.replacing("oof.parquet") as path:

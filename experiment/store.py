@@ -25,6 +25,7 @@ from typing import Any, Literal
 from experiment.identity import Record, digest
 from experiment.tables import MARKER, FinishedFold, Split
 
+IDENTITY = "identity.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
 
 
@@ -68,9 +69,9 @@ class Run:
         stays and this one is dropped: both hold the same numbers.
         """
         final = self.path / split.name
-        if not (self.path / "identity.json").exists():
+        if not (self.path / IDENTITY).exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write("identity.json", json.dumps(self.record, indent=2, sort_keys=True))
+            self.write(IDENTITY, json.dumps(self.record, indent=2, sort_keys=True))
         beside = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}"
         beside.mkdir(parents=True)
         try:

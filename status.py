@@ -1,0 +1,35 @@
+"""What runs and sweeps are at: `python status.py`, or `watch=5` to keep looking. See conf/status.yaml."""
+
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from experiment.cli import one_line_errors
+from experiment.config import plain
+
+CONF = Path(__file__).resolve().parent / "conf"
+
+
+@one_line_errors
+@hydra.main(config_path=str(CONF), config_name="status")
+@one_line_errors
+def main(cfg: DictConfig) -> None:
+    """Read the folder of all runs and show what is there. Nothing is written."""
+    config = plain(cfg)
+    from experiment import terminal
+    from experiment.status import print_status
+
+    root = Path(config["paths"]["runs"]).resolve()
+    while True:
+        if config["watch"]:
+            terminal.out.clear()
+        print_status(root, terminal.out, config["complete"])
+        if not config["watch"]:
+            return
+        time.sleep(config["watch"])
+
+
+if __name__ == "__main__":
+    main()
