@@ -63,7 +63,7 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
 
     if not in_sweep():
         print_results(results, terminal.out)
-    if published := publish(results, validation.data, validation.tracker, page=not in_sweep()):
+    if published := publish(results, validation.data, validation.tracker, config["objective"], page=not in_sweep()):
         print_published(published, terminal.out)
         if published.shown:
             command.finished(results)

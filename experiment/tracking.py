@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,8 @@ class Summary:
         pairs: its comparisons with the job's other models.
         oof: the out-of-fold table.
         cost: see `experiment.cost.cost`.
+        objective: what a sweep goes by, by name (see `experiment.sweeping.objective`).
+        asked: whether this is the model that the command asked for, not one that it is built on.
         files: what belongs to the run: splits, table, report.
         picture: reads an image by sample id; raises if there is none.
     """
@@ -45,6 +47,8 @@ class Summary:
     pairs: Sequence[Mapping[str, Any]]
     oof: pd.DataFrame
     cost: Cost
+    objective: Mapping[str, float]
+    asked: bool
     files: Sequence[Path]
     picture: Callable[[str], NDArray[np.uint8]]
 
@@ -52,7 +56,7 @@ class Summary:
 class Tracker(Protocol):
     """What the engine tells of its work."""
 
-    name: ClassVar[str | None]
+    name: str | None
     """By which a run remembers that this tracker was shown its summary; None shows nothing."""
 
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Any:
@@ -71,7 +75,7 @@ class Tracker(Protocol):
 class NoTracker:
     """Tracks nothing."""
 
-    name: ClassVar[str | None] = None
+    name: str | None = None
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
@@ -93,7 +97,7 @@ class NoTracker:
 class CSVTracker(NoTracker):
     """Curves and results as CSV files in ``csv/`` of each run's folder."""
 
-    name: ClassVar[str | None] = "csv"
+    name: str | None = "csv"
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:

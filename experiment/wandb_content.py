@@ -16,6 +16,8 @@ def numbers(shown: Summary) -> dict[str, float]:
     out |= {
         f"cost/{kind}/{name}": value for kind in ("stages", "images_per_second") for name, value in shown.cost[kind].items()
     }
+    # what a sweep of W&B optimises has one name, whatever it is
+    out |= {"objective": next(iter(shown.objective.values()))} | {f"objective/{n}": v for n, v in shown.objective.items()}
     for name, s in shown.scores.items():
         out |= {f"oof/{name}": s["value"], f"oof/{name}/low": s["low"], f"oof/{name}/high": s["high"]}
         out |= {f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}

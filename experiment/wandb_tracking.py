@@ -5,11 +5,12 @@ import netrc
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from experiment.sweeping.context import AGENT
 from experiment.tracking import NoTracker, Summary
 from experiment.wandb_content import curves, numbers, table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
 log = logging.getLogger(__name__)
+AGENT_VARIABLES = (AGENT, "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
 class WandbTracker(NoTracker):
@@ -35,7 +37,7 @@ class WandbTracker(NoTracker):
         checkpoints: whether the summary run uploads the folds' checkpoints.
     """
 
-    name: ClassVar[str | None] = "wandb"
+    name: str | None = "wandb"
 
     def __init__(
         self,
@@ -52,28 +54,35 @@ class WandbTracker(NoTracker):
         self.directory = Path(directory).resolve()
         self.mode = mode if mode != "auto" else os.environ.get("WANDB_MODE") or _reachable_mode()
         self.since = time.time()
+        # A trial of `wandb agent`: its run is the summary of the model that was asked for. It is told even if the same trial
+        # was shown before, because the agent waits for a run of its own.
+        self.agents_run = os.environ.get("WANDB_RUN_ID") if os.environ.get(AGENT) else None
+        if self.agents_run:
+            self.name = f"wandb agent {self.agents_run}"
 
-    def _start(self, run: Path, job_type: str, name: str, config: Mapping[str, Any]) -> Any:
-        """A live W&B run, or None if there is no starting one."""
+    def _start(self, run: Path, job_type: str, name: str, config: Mapping[str, Any], agents: bool = False) -> Any:
+        """A live W&B run, or None if there is no starting one. `agents`: it is the one that an agent waits for."""
         import wandb  # takes a second to import: only when used
 
         started = None
         with _only_warned("could not start"):
-            started = self._started(wandb, run, job_type, name, config)
+            started = self._started(wandb, run, job_type, name, config, agents)
         if started is None and self.mode == "online":
             self.mode = "offline"  # who does not answer is not waited for again
             with _only_warned("could not start offline"):
-                started = self._started(wandb, run, job_type, name, config)
+                started = self._started(wandb, run, job_type, name, config, agents)
         return started
 
-    def _started(self, wandb: Any, run: Path, job_type: str, name: str, config: Mapping[str, Any]) -> Any:
+    def _started(self, wandb: Any, run: Path, job_type: str, name: str, config: Mapping[str, Any], agents: bool) -> Any:
         self.directory.mkdir(parents=True, exist_ok=True)
-        return wandb.init(
-            project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,
-            id=f"{run.name}-{name}".replace("/", "-"), name=f"{run.name} {name}", group=run.name, job_type=job_type,
-            tags=[*self.tags, *_own_tags(config)], config=dict(config), resume="allow",
-            settings=wandb.Settings(silent=True, init_timeout=30),
-        )  # fmt: skip
+        own = self.agents_run if agents and self.agents_run else f"{run.name}-{name}".replace("/", "-")
+        with nullcontext() if agents else _unknown_to_agent():
+            return wandb.init(
+                project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,
+                id=own, name=f"{run.name} {name}", group=run.name, job_type=job_type,
+                tags=[*self.tags, *_own_tags(config)], config=dict(config), resume="allow",
+                settings=wandb.Settings(silent=True, init_timeout=30),
+            )  # fmt: skip
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
@@ -100,7 +109,7 @@ class WandbTracker(NoTracker):
         Its summary holds ``oof/<metric>`` with ``/low`` and ``/high``, ``folds/<metric>/mean`` and ``/sd``, ``calibration/…``,
         ``operating/…`` and ``against/<model>/<metric>/…``.
         """
-        started = self._start(shown.run, "summary", "summary", shown.config)
+        started = self._start(shown.run, "summary", "summary", shown.config, agents=shown.asked)
         if started is None:
             return False
         told = False
@@ -133,6 +142,16 @@ class WandbTracker(NoTracker):
             return None
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
         return f"W&B: {len(written)} runs written offline; upload with: wandb sync {where}/offline-run-*"
+
+
+@contextmanager
+def _unknown_to_agent() -> Iterator[None]:
+    """W&B takes every run of a process that an agent started for the trial itself, if its environment says so."""
+    told = {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(told)
 
 
 def _own_tags(config: Mapping[str, Any]) -> list[str]:

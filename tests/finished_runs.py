@@ -11,7 +11,7 @@ import yaml
 
 from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme
-from experiment.metrics import summarise
+from experiment.metrics import scores_by_part, summarise
 from experiment.tables import SampleTable, predictions
 
 
@@ -64,7 +64,8 @@ def finished_run(
                 folder / "history.csv", index=False
             )
         of = {title: f"{run.path.name}/{split.name}" for title, run in (inputs or {}).items()}
-        marker = {"target": "some.Net", "inputs": of, "versions": {"torch": "2.12"}, "seconds": 2.0}
+        scored = scores_by_part(pd.concat(parts), samples)
+        marker = {"target": "some.Net", "inputs": of, "versions": {"torch": "2.12"}, "seconds": 2.0, "scores": scored}
         (folder / "finished.json").write_text(json.dumps(marker))
     oof = pd.concat(tested, ignore_index=True)
     oof.to_parquet(path / "oof.parquet", index=False)

@@ -58,10 +58,15 @@ def objectives(named: str | Sequence[str]) -> tuple[Objective, ...]:
     return tuple(Objective(name) for name in names)
 
 
-def of_run(named: str | Sequence[str], run: Path) -> float | list[float] | None:
-    """The objective of a run's finished folds, as a sweeper wants it: one number, or a list. None where it is not defined."""
+def named_values(named: str | Sequence[str], run: Path) -> dict[str, float]:
+    """The objectives of a run, by name: means over its finished folds. NaN where one is not defined."""
     folds = [FinishedFold(marker.parent) for marker in run.glob(f"repeat-*/fold-*/{MARKER}")]
-    values = [float(np.mean([aim.of_fold(fold) for fold in folds])) for aim in objectives(named)]
+    return {aim.name: float(np.mean([aim.of_fold(fold) for fold in folds])) for aim in objectives(named)}
+
+
+def of_run(named: str | Sequence[str], run: Path) -> float | list[float] | None:
+    """The same as a sweeper wants it: one number, or a list. None where one is not defined."""
+    values = list(named_values(named, run).values())
     if not np.isfinite(values).all():
         return None
     return values[0] if isinstance(named, str) else values

@@ -10,6 +10,8 @@ from experiment.results import Result
 from experiment.store import Run
 from experiment.tracking import NoTracker
 
+OBJECTIVE = "val/balanced_accuracy"
+
 
 class Data:
     """The part of a data module that a report uses."""
@@ -58,7 +60,7 @@ def results(tmp_path, make_samples, monkeypatch):
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):
     page = results[-1].run.path / "report.html"
-    first, again = publish(results, Data(), NoTracker()), publish(results, Data(), NoTracker())
+    first, again = publish(results, Data(), NoTracker(), OBJECTIVE), publish(results, Data(), NoTracker(), OBJECTIVE)
     assert first == again
     assert first.page == page
     assert first.headline[0].startswith("Best of 3 models: ")
@@ -67,14 +69,14 @@ def test_the_report_is_written_once_beside_the_last_run(results, written):
 
 def test_the_tracker_is_told_of_each_run_once(results, written):
     tracker = StandIn()
-    publish(results, Data(), tracker)
-    publish(results, Data(), tracker)
+    publish(results, Data(), tracker, OBJECTIVE)
+    publish(results, Data(), tracker, OBJECTIVE)
     assert [shown.run for shown in tracker.told] == [result.run.path for result in results]
 
 
 def test_what_the_tracker_is_told_belongs_to_the_run(results, written):
     tracker = StandIn()
-    publish(results, Data(), tracker)
+    publish(results, Data(), tracker, OBJECTIVE)
     for result, shown in zip(results, tracker.told, strict=True):
         assert shown.config["title"] == result.title
         assert shown.scores == result.scores
@@ -88,39 +90,50 @@ def test_what_the_tracker_is_told_belongs_to_the_run(results, written):
 
 
 def test_a_tracker_that_failed_is_told_again(results, written):
-    publish(results, Data(), StandIn(works=False))
+    publish(results, Data(), StandIn(works=False), OBJECTIVE)
     tracker = StandIn()
-    publish(results, Data(), tracker)
+    publish(results, Data(), tracker, OBJECTIVE)
     assert len(tracker.told) == 3
     assert len(written) == 1
 
 
 def test_a_tracker_that_was_not_there_before_is_told_and_the_other_is_not_forgotten(results, written):
-    publish(results, Data(), NoTracker())
+    publish(results, Data(), NoTracker(), OBJECTIVE)
     first, second = StandIn(), StandIn()
     second.name = "second"
-    publish(results, Data(), first)
-    publish(results, Data(), second)
-    publish(results, Data(), first)
+    publish(results, Data(), first, OBJECTIVE)
+    publish(results, Data(), second, OBJECTIVE)
+    publish(results, Data(), first, OBJECTIVE)
     assert [len(tracker.told) for tracker in (first, second)] == [3, 3]
     assert json.loads((results[0].run.path / "shown.json").read_text()) == ["stand-in", "second"]
     assert len(written) == 1
 
 
 def test_only_runs_that_were_not_shown_are(results, written):
-    publish(results[:1], Data(), StandIn())
+    publish(results[:1], Data(), StandIn(), OBJECTIVE)
     tracker = StandIn()
-    publish(results, Data(), tracker)
+    publish(results, Data(), tracker, OBJECTIVE)
     assert [shown.run.name for shown in tracker.told] == ["two", "both"]
 
 
 def test_nothing_is_published_while_folds_are_missing(results, written):
     last = results[-1]
     tracker = StandIn()
-    assert publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores, last.cost)], Data(), tracker) is None
+    assert (
+        publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores, last.cost)], Data(), tracker, OBJECTIVE)
+        is None
+    )
     assert (written, tracker.told) == ([], [])
 
 
 def test_the_report_holds_every_model(results):
-    text = publish(results, Data(), NoTracker()).page.read_text()
+    text = publish(results, Data(), NoTracker(), OBJECTIVE).page.read_text()
     assert all(f"<tr><th>{result.title}</th>" in text for result in results)
+
+
+def test_a_sweep_wants_no_page_but_the_tracker_is_told_the_objective_of_each_run_and_which_was_asked_for(results, written):
+    tracker = StandIn()
+    assert publish(results, Data(), tracker, ["val/auroc", "seconds"], page=False) is None
+    assert written == []
+    assert [(shown.run.name, shown.asked) for shown in tracker.told] == [("one", False), ("two", False), ("both", True)]
+    assert set(tracker.told[-1].objective) == {"val/auroc", "seconds"}

@@ -49,6 +49,7 @@ def picture(sample):
 def shown(run, **changes):
     summary = Summary(
         run=run, config={"lr": 0.1, "title": "net"}, scores=SCORES, evidence=EVIDENCE, pairs=PAIRS, oof=OOF, cost=COST,
+        objective={"val/auroc": 0.875}, asked=True,
         files=[run / "oof.parquet", run / "report.html"], picture=picture,
     )  # fmt: skip
     return dataclasses.replace(summary, **changes)
@@ -238,7 +239,7 @@ def test_the_summary_holds_values_intervals_means_and_deviations_over_folds(tmp_
         "oof/auroc": 0.5, "oof/auroc/low": 0.375, "oof/auroc/high": 0.625, "folds/auroc/mean": 0.25, "folds/auroc/sd": 0.125,
         "oof/f1": 1.0, "oof/f1/low": 0.75, "oof/f1/high": 1.0, "folds/f1/mean": 1.0, "folds/f1/sd": 0.0,
         "calibration/ece": 0.0625, "operating/sensitivity_at_specificity_0.9": 0.875, "cost/seconds": 1.5,
-        "cost/stages/train": 1.0, "cost/images_per_second/train": 4.0,
+        "cost/stages/train": 1.0, "cost/images_per_second/train": 4.0, "objective": 0.875, "objective/val/auroc": 0.875,
     }  # fmt: skip
     started.finish.assert_called_once()
 
