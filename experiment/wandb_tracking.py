@@ -5,7 +5,7 @@ import netrc
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -75,13 +75,15 @@ class WandbTracker(NoTracker):
 
     def _started(self, wandb: Any, run: Path, job_type: str, name: str, config: Mapping[str, Any], agents: bool) -> Any:
         self.directory.mkdir(parents=True, exist_ok=True)
-        own = self.agents_run if agents and self.agents_run else f"{run.name}-{name}".replace("/", "-")
-        with nullcontext() if agents else _unknown_to_agent():
+        own, sweep = f"{run.name}-{name}".replace("/", "-"), None
+        if agents and self.agents_run:
+            own, sweep = self.agents_run, os.environ[AGENT]
+        with _unknown_to_agent():  # W&B would take every run of this process for the trial
             return wandb.init(
                 project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,
                 id=own, name=f"{run.name} {name}", group=run.name, job_type=job_type,
                 tags=[*self.tags, *_own_tags(config)], config=dict(config), resume="allow",
-                settings=wandb.Settings(silent=True, init_timeout=30),
+                settings=wandb.Settings(silent=True, init_timeout=30, sweep_id=sweep),
             )  # fmt: skip
 
     @contextmanager
@@ -146,7 +148,7 @@ class WandbTracker(NoTracker):
 
 @contextmanager
 def _unknown_to_agent() -> Iterator[None]:
-    """W&B takes every run of a process that an agent started for the trial itself, if its environment says so."""
+    """Without what an agent of W&B has put into the environment."""
     told = {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
     try:
         yield

@@ -1,0 +1,108 @@
+"""Sweeps as a person types them, on tiny images: a grid, Optuna killed and taken up again, an agent of W&B."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from job import ROOT, TINY, train
+
+# Features of a network with random weights, computed once: a trial is an SVM.
+SVM = ["model=resnet_svm", "model.features_from=pretrained", "folds.k=3", "folds.val=0.2"]
+QUIET = ["logger=none"]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("grid")
+    return folder, train(folder, "-m", *SVM, *QUIET, "model.svm.C=1,-1,10", "sweep.name=grid")
+
+
+def trials_of(folder: Path, name: str) -> list[dict]:
+    return [json.loads(file.read_text()) for file in (folder / "runs" / "sweeps" / name / "trials").glob("*.json")]
+
+
+def test_a_trial_that_fails_is_told_and_the_others_are_run(grid) -> None:
+    folder, done = grid
+    assert done.returncode == 1
+    assert "model.svm.C=-1 is not allowed" in done.stderr
+    assert sorted(trial["settings"]["model.svm.C"] for trial in trials_of(folder, "grid")) == ["1", "10"]
+    assert {trial["state"] for trial in trials_of(folder, "grid")} == {"complete"}
+
+
+def test_the_objective_is_told_on_val_rows_and_the_sweep_has_a_page(grid) -> None:
+    folder, done = grid
+    for trial in trials_of(folder, "grid"):
+        markers = [
+            json.loads(file.read_text()) for file in (folder / "runs" / trial["run"]).glob("repeat-0/fold-*/finished.json")
+        ]
+        told = sorted(value for (value,) in trial["folds"].values())
+        assert told == sorted(marker["scores"]["val"]["balanced_accuracy"] for marker in markers)
+        assert not (folder / "runs" / trial["run"] / "report.html").exists()
+    assert (folder / "runs" / "sweeps" / "grid" / "report.html").is_file()
+    assert "2 settings tried: 2 complete." in done.stdout
+
+
+def test_nothing_but_the_runs_is_left_behind(grid) -> None:
+    folder, _ = grid
+    assert [path.name for path in folder.iterdir()] == ["runs"]
+
+
+def test_status_names_runs_and_sweeps(grid) -> None:
+    folder, _ = grid
+    done = subprocess.run([sys.executable, ROOT / "status.py"], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.count("■■■") == 2
+    assert "sweep grid" in done.stdout
+
+
+def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    wanted = 7
+    command = [
+        sys.executable, ROOT / "train.py", *TINY, "-m", "sweep=optuna", *SVM, *QUIET,
+        "model.svm.C=tag(log,interval(0.01,100))", "model.svm.gamma=choice(0.1,1)", f"hydra.sweeper.n_trials={wanted}",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    storage = f"sqlite:///{tmp_path}/runs/sweeps/optuna.db"
+    first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    trials = tmp_path / "runs" / "sweeps" / "study" / "trials"
+    while len(list(trials.glob("[!.]*.json"))) < 3:
+        assert first.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    killed = optuna.load_study(study_name="study", storage=storage).trials
+    lost = [trial for trial in killed if trial.state.name == "RUNNING"]
+    assert len(lost) == 1
+    assert len(killed) < wanted
+
+    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    after = optuna.load_study(study_name="study", storage=storage).trials
+    finished = [trial for trial in after if trial.state.name in ("COMPLETE", "PRUNED")]
+    assert len(finished) == wanted
+    assert lost[0].params in [trial.params for trial in finished], "the settings of the killed trial were tried again"
+    assert [trial.params for trial in after[: len(killed)]] == [trial.params for trial in killed]
+
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert len(optuna.load_study(study_name="study", storage=storage).trials) == len(after)
+    assert "7 settings tried" in again.stdout
+
+
+def test_an_agents_run_is_the_summary_of_the_model_asked_for_and_holds_the_objective(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep123")
+    monkeypatch.setenv("WANDB_RUN_ID", "trial456")
+    done = train(tmp_path, *SVM, "model.svm.C=1")
+    assert done.returncode == 0, done.stderr
+    written = sorted((tmp_path / "runs" / "wandb").glob("offline-run-*/run-*.wandb"))
+    (agents,) = [file for file in written if "trial456" in file.name]
+    assert len(written) == 3 + 1
+    assert {file.name: b"sweep123" in file.read_bytes() for file in written}[agents.name]
+    assert sum(b"sweep123" in file.read_bytes() for file in written) == 1
+    (trial,) = [json.loads(file.read_text()) for file in (tmp_path / "runs" / "sweeps").glob("*/trials/*.json")]
+    assert trial["settings"]["model.svm.C"] == "1"
+    assert b"objective" in agents.read_bytes()
