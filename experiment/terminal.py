@@ -1,6 +1,7 @@
 """What the terminal shows: results on stdout, progress and notes on stderr, and nothing that nobody can act on."""
 
 import logging
+import os
 import sys
 import warnings
 
@@ -36,6 +37,12 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+
+
+def mute() -> None:
+    """Say nothing: one of several processes, of which the first speaks. Tracebacks are shown all the same."""
+    out.file = err.file = open(os.devnull, "w")  # noqa: SIM115 as long as the process
+    warnings.simplefilter("ignore")
 
 
 def describe(samples: SampleTable, scheme: FoldScheme) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
+from experiment import ranks
 from experiment.class_weights import balanced, check_class_weights
 from experiment.contracts import Batch
 from experiment.errors import UserError, not_allowed
@@ -125,9 +126,9 @@ class ResNet(OnFeatures):
         return torch.cat([pool(last, how) for how in self.pooling], dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Weighted cross-entropy."""
-        loss = self._loss(self.logits(batch), batch["target"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+        """Weighted cross-entropy, with the weights of the whole batch where several processes share it."""
+        loss = self._loss(self.logits(batch), batch["target"]) * ranks.relative(self.class_weight[batch["target"]].sum())
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -135,7 +136,7 @@ class ResNet(OnFeatures):
         logits = self.logits(batch)
         self.val_metrics.update(logits.softmax(dim=1), batch["target"])
         size = len(batch["target"])
-        self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size)
+        self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size, sync_dist=True)
         self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
