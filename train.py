@@ -34,12 +34,14 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
+    from experiment.launching import follow
     from experiment.sweeping.context import RacedOutError, in_sweep
     from experiment.sweeping.objective import of_run
 
     ranks.enter(config["trainer"], in_sweep())
     if not ranks.is_first():
         terminal.mute()
+        follow()
     command = Command.of(config)
     # Processes that were started together must all go the long way, or those that do would wait for the others.
     alone = not ranks.started_together()

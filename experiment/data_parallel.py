@@ -2,8 +2,8 @@
 
 The numbers are those of one process, but for rounding: the batches are the same and cut into shares
 (`datamodules.shared_batches`), batch norm sees whole batches (`experiment.batch_norm`), the loss is weighted as over the whole
-batch (`lightning_modules.resnet`). Gradient steps are taken together. All other work is divided by `experiment.ranks`, and each
-process has a Trainer to itself.
+batch (`lightning_modules.resnet`). Gradient steps are taken together. All other work is divided by `experiment.ranks`, and
+each process has a Trainer to itself.
 """
 
 import os
@@ -49,7 +49,7 @@ def check(trainer: Trainer, config: Mapping[str, Any]) -> None:
 def together(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Settings, and further arguments, of a Trainer that takes gradient steps with the other processes."""
     if ranks.size() == 1:
-        return config, {}
+        return apart(config), {}
     # Lightning would seed again when it finds the processes connected, which it does not do in one process.
     os.environ.pop("PL_GLOBAL_SEED", None)
     on_gpu = torch.cuda.is_available() and config["accelerator"] != "cpu"

@@ -6,10 +6,12 @@ work: they run the same command and come to the same place.
 
 import atexit
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from experiment import ranks
 from experiment.errors import UserError
 
 LOCAL = "127.0.0.1"
+FIRST = "EM_GRANULES_FIRST"  # environment of the others: process id of the first, which started them
+LOOK = 2.0  # seconds between looks whether it is there
 
 
 def meet(trainer: Mapping[str, Any], work: bool) -> None:
@@ -44,6 +48,20 @@ def meet(trainer: Mapping[str, Any], work: bool) -> None:
     ranks.met()
 
 
+def follow() -> None:
+    """In a process that the first has started: it ends with the first, and is not stopped from the keyboard on its own."""
+    first = os.environ.get(FIRST)
+    if first is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_end_with, args=(int(first),), daemon=True).start()
+
+
+def _end_with(first: int) -> None:
+    while os.getppid() == first:
+        time.sleep(LOOK)
+    os._exit(1)  # the first was killed: nothing that waits for it would ever end
+
+
 def _start_others(size: int) -> None:
     """The other processes of this machine, which end with this one."""
     with socket.socket() as free:
@@ -51,7 +69,10 @@ def _start_others(size: int) -> None:
         port = free.getsockname()[1]
     os.environ.update(MASTER_ADDR=LOCAL, MASTER_PORT=str(port), WORLD_SIZE=str(size), NODE_RANK="0", LOCAL_RANK="0")
     command = [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]
-    others = [subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(rank)}) for rank in range(1, size)]
+    others = [
+        subprocess.Popen(command, env={**os.environ, "LOCAL_RANK": str(rank), FIRST: str(os.getpid())})
+        for rank in range(1, size)
+    ]
     over = threading.Event()
     atexit.register(_stop, others, over)
     for other in others:

@@ -179,7 +179,7 @@ def even_share(rows: Sequence[T]) -> Sequence[T]:
 
 
 def own(drawn: Callable[[int], "Tensor"], count: int) -> "Tensor":
-    """Random numbers for `count` rows, (count, ...), other ones in each process: those that one process would draw for its rows."""
+    """Random numbers for `count` rows, (count, ...): in each process those that one process would draw for its rows."""
     return drawn(count * size())[count * rank() : count * (rank() + 1)]
 
 
