@@ -7,7 +7,10 @@ each process has a Trainer to itself.
 """
 
 import os
+import signal
+import sys
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,6 +20,22 @@ from pytorch_lightning.strategies import DDPStrategy
 from experiment import ranks
 from experiment.batch_norm import WholeBatchNorm
 from experiment.errors import UserError, not_allowed
+
+
+class Steps(DDPStrategy):
+    """DDP whose processes end at once when they are told to: the launcher ends the others.
+
+    Lightning's handler of SIGTERM calls the others, which wait in some other call, and so all wait for ever.
+    """
+
+    def on_train_start(self) -> None:
+        """Lightning has set its handlers by now, and takes them away after training."""
+        super().on_train_start()
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _end(signal_number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signal_number)
 
 
 def check(trainer: Trainer, config: Mapping[str, Any]) -> None:
@@ -55,7 +74,7 @@ def together(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, An
     on_gpu = torch.cuda.is_available() and config["accelerator"] != "cpu"
     return config, {
         # Batch norm's statistics are the same everywhere; sent with every batch they would tie validation to equal shares.
-        "strategy": DDPStrategy(broadcast_buffers=False),
+        "strategy": Steps(broadcast_buffers=False),
         "use_distributed_sampler": False,  # it repeats rows to fill shares up
         **({"sync_batchnorm": True} if on_gpu else {"plugins": [WholeBatchNorm()]}),
     }
