@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment import ranks
@@ -83,6 +83,7 @@ class ResNet(OnFeatures):
         k = len(classes)
         metrics = {"auroc": MulticlassAUROC(k), "balanced_accuracy": MulticlassAccuracy(k, average="macro")}
         self.val_metrics = MetricCollection(metrics, prefix="val/")  # type: ignore[arg-type]
+        self.val_loss = MeanMetric()
 
     @classmethod
     def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
@@ -135,8 +136,10 @@ class ResNet(OnFeatures):
         """The same loss, and metrics, on one view each: the average over symmetries is for predictions."""
         logits = self.logits(batch)
         self.val_metrics.update(logits.softmax(dim=1), batch["target"])
+        # Weighted as over all rows at once: however they are cut into batches and shares, the loss is the same.
+        self.val_loss.update(self._loss(logits, batch["target"]), self.class_weight[batch["target"]].sum())
         size = len(batch["target"])
-        self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size, sync_dist=True)
+        self.log("val/loss", self.val_loss, on_epoch=True, batch_size=size)
         self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
