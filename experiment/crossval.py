@@ -93,7 +93,7 @@ class CrossValidation:
         selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
         # Where processes work together the first alone looks: others may see a fold that was finished meanwhile.
         seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
-        meet(self.config["trainer"], any(seen))
+        meet(self.config.get("trainer", {}), any(seen))
         missing = list(compress(selected, ranks.first(lambda: seen)))
         with self.progress.job(len(missing)):
             (work or one_by_one)(self, missing)
