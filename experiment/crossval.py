@@ -129,7 +129,9 @@ class CrossValidation:
             if (fold := self.finish(needed, split)) is None:
                 return None
             inputs[name] = fold
-        with attempt(run.beside(split, "lease"), run.beside(split, "failed")) if ranks.is_first() else nullcontext(True) as held:
+        with (
+            attempt(run.beside(split, "lease"), run.beside(split, "failed")) if ranks.is_first() else nullcontext(True) as held
+        ):
             ours, finished = ranks.first(lambda: (held, run.fold(split)))  # another job may have finished it just now
             if not ours or finished is not None:
                 return finished
