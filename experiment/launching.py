@@ -40,7 +40,7 @@ def meet(trainer: Mapping[str, Any], work: bool) -> None:
 
     options = {key: trainer[key] for key in ("accelerator", "devices", "num_nodes") if key in trainer}
     # Slurm's one task is not one of several: there the first starts the others (see `experiment.training.make_trainer`).
-    plugins = [LightningEnvironment()] if os.environ.get("SLURM_NTASKS") == "1" else None
+    plugins = LightningEnvironment() if os.environ.get("SLURM_NTASKS") == "1" else None
     fabric = Fabric(**options, strategy="ddp", plugins=plugins)
     if not ranks.started_together():
         _start_others(fabric.world_size)
