@@ -8,6 +8,7 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
+from experiment import ranks
 from experiment.cli import one_line_errors
 from experiment.cluster import enter_job, share_code
 from experiment.config import plain
@@ -33,12 +34,19 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
-    from experiment.sweeping.context import RacedOutError
+    from experiment.launching import follow
+    from experiment.sweeping.context import RacedOutError, in_sweep
     from experiment.sweeping.objective import of_run
 
+    ranks.enter(config["trainer"], in_sweep())
+    if not ranks.is_first():
+        terminal.mute()
+        follow()
     command = Command.of(config)
+    # Processes that were started together must all go the long way, or those that do would wait for the others.
+    alone = not ranks.started_together()
     try:
-        results = repeat(command, config) or work(config, command)
+        results = (repeat(command, config) if alone else None) or work(config, command)
     except RacedOutError as out:
         terminal.err.print(str(out), highlight=False)
         return out.objective

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
+from experiment import ranks
 from experiment.contracts import AnswersFromFeatures, Batch, FoldData
 from experiment.disk_cache import DiskCache, computed
 from experiment.stages import stage
@@ -30,7 +31,10 @@ def every_feature(
             return np.concatenate([model.backbone.extract(batch, views).cpu().numpy() for batch in batches(trainer, ids)])
 
     described = {**model.backbone.described(), "symmetries": views, **circumstances(trainer, sample_ids)}
-    found = cache.get(described, len(sample_ids), extracted) or computed(len(sample_ids), extracted)
+    found = cache.get(described, len(sample_ids), extracted)  # processes that work together fill it together
+    everywhere = all(ranks.gathered(found is not None))
+    if found is None or not everywhere:
+        found = computed(len(sample_ids), extracted)
     return found.whole()
 
 

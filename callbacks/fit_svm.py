@@ -1,13 +1,16 @@
 """Fit a model's head on multi-layer skip features, after training."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, every_feature
-from experiment.contracts import FitsOnFeatures
+from experiment import ranks
+from experiment.contracts import FitsOnFeatures, FoldModel
 from experiment.disk_cache import DiskCache
 from experiment.stages import stage
 from experiment.tables import PARTS
@@ -35,7 +38,7 @@ class FitSVM(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lightning has moved the module off the device by now; features are extracted on the device."""
-        if not isinstance(pl_module, FitsOnFeatures):
+        if not (isinstance(pl_module, FoldModel) and isinstance(pl_module, FitsOnFeatures)):
             raise TypeError(f"{type(pl_module).__name__} has no head to fit on features")
         data = data_of(trainer)
         samples, split = data.samples, data.split
@@ -52,16 +55,34 @@ class FitSVM(Callback):
         ids = [*split.fit, *split.val]
         rows = samples.select(ids)
         with stage("svm"):
-            chosen = pl_module.fit_head(
-                features[[row_of[sample] for sample in ids]],
-                rows["target"].to_numpy(dtype=np.int64),
-                rows["group"].to_numpy(dtype=object),
-                np.isin(ids, split.val),
-                ids,
-                torch.initial_seed() % 2**32,
+            chosen = _once(
+                pl_module,
+                lambda: pl_module.fit_head(
+                    features[[row_of[sample] for sample in ids]],
+                    rows["target"].to_numpy(dtype=np.int64),
+                    rows["group"].to_numpy(dtype=object),
+                    np.isin(ids, split.val),
+                    ids,
+                    torch.initial_seed() % 2**32,
+                ),
             )
         predicted = [*split.val, *split.test]
         pl_module.keep(predicted, features[[row_of[sample] for sample in predicted]])
         for logger in trainer.loggers:
             logger.log_metrics({f"svm/{name}": value for name, value in chosen.items()})
             logger.save()
+
+
+def _once(model: FoldModel, fit: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+    """Fit in one process, and have all hold what came out: everything but the network, which is the same in all."""
+
+    def fitted() -> tuple[Any, ...]:
+        chosen = dict(fit())
+        state = {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
+        return chosen, state, model.held_out, model.how_fitted
+
+    chosen, state, model.held_out, model.how_fitted = ranks.first(fitted)
+    if not ranks.is_first():
+        model.load_state_dict(state, strict=False)
+    result: Mapping[str, float] = chosen
+    return result

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from experiment import ranks
 from experiment.errors import UserError
 from experiment.symmetry import chosen, transform
 
@@ -32,7 +33,7 @@ class Augment(nn.Module):
 
     def draw(self, count: int) -> Tensor:
         """A symmetry for each image, (B,), indices of `experiment.symmetry.transform`."""
-        return torch.tensor(self.symmetries)[torch.randint(len(self.symmetries), (count,))]
+        return torch.tensor(self.symmetries)[ranks.own(lambda n: torch.randint(len(self.symmetries), (n,)), count)]
 
     def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:
         """Square images (B, C, H, H) in [0, 1] and a symmetry for each to the augmented images."""
@@ -50,4 +51,4 @@ class Augment(nn.Module):
 
     def _drawn(self, images: Tensor) -> Tensor:
         """Uniform in [-1, 1), one an image."""
-        return (torch.rand(len(images), 1, 1, 1) * 2 - 1).to(images)
+        return (ranks.own(lambda n: torch.rand(n, 1, 1, 1), len(images)) * 2 - 1).to(images)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
+from experiment import ranks
 from experiment.errors import UserError
 
 P = ParamSpec("P")
@@ -39,7 +40,7 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
                 raise
         except KeyboardInterrupt:
             message = "stopped; finished folds are kept, and the same command goes on with the others."
-        sys.exit(f"error: {message}")
+        sys.exit(f"error: {message}" if ranks.is_first() else 1)
 
     return wrapped
 

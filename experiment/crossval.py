@@ -4,8 +4,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pandas as pd
 import yaml
 from pytorch_lightning import seed_everything
 
+from experiment import ranks
 from experiment.attempt import attempt
 from experiment.contracts import FoldData, LearnsFromTables
 from experiment.cost import cost
@@ -22,6 +25,7 @@ from experiment.evidence import Cohort, intervals
 from experiment.finished import SAMPLES, FinishedRun, write_samples
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
+from experiment.launching import meet
 from experiment.lease import Holder, holder
 from experiment.metrics import scores_by_part, summarise
 from experiment.oof import out_of_fold
@@ -32,7 +36,7 @@ from experiment.resume import Unfinished
 from experiment.seeds import seed_for
 from experiment.shared import keep
 from experiment.stages import recording
-from experiment.store import Run
+from experiment.store import Run, scratch
 from experiment.tables import FinishedFold, Split
 from experiment.tracking import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
@@ -86,14 +90,14 @@ class CrossValidation:
         recipes = list(recipe.everyone())
         for taken in recipes:
             self._refuse_other(taken)
-        missing = [
-            (taken, split)
-            for split in self.scheme.selected(self.splits)
-            for taken in recipes
-            if self.run_of(taken).fold(split) is None
-        ]
+        selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
+        # Where processes work together the first alone looks: others may see a fold that was finished meanwhile.
+        seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
+        meet(self.config.get("trainer", {}), any(seen))
+        missing = list(compress(selected, ranks.first(lambda: seen)))
         with self.progress.job(len(missing)):
             (work or one_by_one)(self, missing)
+        ranks.part()
         return [self._merge(taken) for taken in recipes]
 
     def _refuse_other(self, recipe: Recipe) -> None:
@@ -118,15 +122,18 @@ class CrossValidation:
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
         """The finished fold, fitted now if it is not there yet; None while another job is at it or at one it is built on."""
         run = self.run_of(recipe)
-        if (finished := run.fold(split)) is not None:
+        if (finished := ranks.first(lambda: run.fold(split))) is not None:
             return finished
         inputs = {}
         for name, needed in recipe.inputs.items():
             if (fold := self.finish(needed, split)) is None:
                 return None
             inputs[name] = fold
-        with attempt(run.beside(split, "lease"), run.beside(split, "failed")) as ours:
-            if not ours or (finished := run.fold(split)) is not None:  # the other job may have finished it just now
+        with (
+            attempt(run.beside(split, "lease"), run.beside(split, "failed")) if ranks.is_first() else nullcontext(True) as held
+        ):
+            ours, finished = ranks.first(lambda: (held, run.fold(split)))  # another job may have finished it just now
+            if not ours or finished is not None:
                 return finished
             return self._finish(recipe, split, inputs, run)
 
@@ -141,10 +148,14 @@ class CrossValidation:
             **({"resumed_after_epochs": unfinished.epochs} if unfinished.epochs else {}),
         }
         started = time.perf_counter()
-        with run.writing(split, marker) as folder, recording() as stages:
+        # The first writes; what others write of their own accord goes away with its folder.
+        place = run.writing(split, marker) if ranks.is_first() else scratch()
+        with place as folder, recording() as stages:
             marker |= self._fit(recipe, split, inputs, run, folder, unfinished)
             marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
-        unfinished.clear()
+        if ranks.is_first():
+            unfinished.clear()
+        ranks.wait()
         return FinishedFold(run.path / split.name)
 
     def held(self, recipe: Recipe, split: Split) -> Holder | None:
@@ -182,7 +193,7 @@ class CrossValidation:
         return {
             "how_fitted": model.how_fitted,
             "scores": scores,
-            **({"shared": keep(self.root, shared)} if shared else {}),
+            **({"shared": keep(self.root, shared)} if shared and ranks.is_first() else {}),
         }
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:

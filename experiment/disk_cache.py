@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from experiment import ranks
 from experiment.errors import UserError
 from experiment.identity import digest
 
@@ -118,8 +119,11 @@ class DiskCache:
 
 
 def computed(rows: int, fill: Fill) -> Blocks:
-    """The rows in memory, computed in the blocks that a cache would have: the same numbers, kept nowhere."""
-    return Blocks([fill(block) for block in _ranges(rows)])
+    """The rows in memory, computed in the blocks that a cache would have: the same numbers, kept nowhere.
+
+    Processes that work together divide the blocks.
+    """
+    return Blocks(ranks.divided(_ranges(rows), fill))
 
 
 def _ranges(rows: int) -> list[range]:

@@ -5,16 +5,19 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment import terminal
+from experiment import ranks, terminal
 from experiment.build import build
 from experiment.contracts import FoldData
 from experiment.crossval import CrossValidation
+from experiment.data_parallel import check
 from experiment.folds import Splits
 from experiment.hardware import keep_freed_memory
 from experiment.identity import digest
 from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
 from experiment.sweeping.context import in_sweep
+from experiment.tracking import NoTracker
+from experiment.training import make_trainer
 
 SHORT = 3.0  # seconds: in a sweep, folds that take less are not told one by one
 _read: dict[str, tuple[FoldData, Splits]] = {}  # by what decides it; the last one only
@@ -32,8 +35,10 @@ def prepare(config: Mapping[str, Any], told: Console) -> tuple[CrossValidation, 
     """
     terminal.quiet()
     keep_freed_memory()
-    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    data, scheme = build(config["data"]), build(config["folds"])
+    tracker = build(config["logger"]) if ranks.is_first() else NoTracker()
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
+    check(make_trainer(config["trainer"], logger=False, enable_checkpointing=False), config)
     if not in_sweep():
         splits = scheme.split(data.load(), config["seed"])
         told.print(terminal.describe(data.samples, scheme), highlight=False)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from experiment import ranks
 from experiment.cost import cost
 from experiment.lease import Holder
 from experiment.stages import spend
@@ -107,7 +108,7 @@ class _Batches(Callback):
         now, progress = time.perf_counter(), self.progress
         spend("model", now - self.since)
         self.since = now
-        progress.images += len(batch["image"])
+        progress.images += len(batch["image"]) * ranks.size()
         if progress.bars:
             epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
             progress.bars.update(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from experiment import ranks
 from experiment.build import class_of
 from experiment.clone import Clone
 from experiment.cores import cores
@@ -26,7 +27,8 @@ _clones: list[Clone] = []  # one, or none where processes begin anew
 
 def ready(config: Mapping[str, Any]) -> None:
     """Be ready to begin processes at once: to be called before anything but imports has happened in this one."""
-    if not _clones and config["folds"]["parallel"] != 1 and cores() > 1 and Clone.may_be_made():
+    wanted = config["folds"]["parallel"] != 1 and not ranks.wanted(config["trainer"])
+    if not _clones and wanted and cores() > 1 and Clone.may_be_made():
         _import_all(config)
         _clones.append(Clone())
 
@@ -42,6 +44,8 @@ def _import_all(config: Any) -> None:
 
 def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
     """How this job is best worked on, on this machine."""
+    if ranks.wanted(recipe.trainer):
+        return one_by_one  # the processes share each fold
     scheme = validation.scheme
     uses_gpu = recipe.trainer.get("accelerator") != "cpu"
     return partial(side_by_side, workers=Workers.of(scheme.parallel, scheme.k * scheme.repeats, uses_gpu))

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from experiment.identity import Record, digest
@@ -27,6 +28,13 @@ from experiment.tables import MARKER, FinishedFold, Split
 
 IDENTITY = "identity.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for the length of the block."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @dataclass(frozen=True)

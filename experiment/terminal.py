@@ -1,6 +1,7 @@
 """What the terminal shows: results on stdout, progress and notes on stderr, and nothing that nobody can act on."""
 
 import logging
+import os
 import sys
 import warnings
 
@@ -27,6 +28,9 @@ SILENCED = {
     r".*Checkpoint directory .* exists and is not empty.*": "a fold that was cut short is taken up",
     r".*`srun` command is available on your system but is not used.*": "one process does a job",
     r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",
+    r".*The `srun` command is available on your system but is not used.*": "whether to use it is the user's choice",
+    r".*`broadcast_buffers` is deprecated.*": "the name that all versions of PyTorch know",
+    r".*Grad strides do not match bucket view strides.*": "two names of one layout, for 1 × 1 convolutions in channels_last",
 }
 
 
@@ -35,7 +39,14 @@ def quiet() -> None:
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for fabric in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(fabric).setLevel(logging.WARNING)
+
+
+def mute() -> None:
+    """Say nothing: one of several processes, of which the first speaks. Tracebacks are shown all the same."""
+    out.file = err.file = open(os.devnull, "w")  # noqa: SIM115 as long as the process
+    warnings.simplefilter("ignore")
 
 
 def describe(samples: SampleTable, scheme: FoldScheme) -> str:

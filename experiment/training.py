@@ -2,19 +2,24 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from numpy.typing import NDArray
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
+from experiment import ranks
 from experiment.build import build
 from experiment.contracts import FoldData, FoldModel
+from experiment.data_parallel import apart, together
 from experiment.hardware import best_precision
 from experiment.resume import KeepEpochs, Unfinished
 from experiment.stages import stage
@@ -24,6 +29,10 @@ from experiment.tables import Part, predictions
 def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     """A Lightning Trainer; ``precision='auto'`` takes what the device does best.
 
+    Args:
+        config: its ``_target_`` and arguments.
+        further: arguments that are no plain values.
+
     Raises:
         UserError: what Lightning says of a wrong option, in one line.
     """
@@ -31,7 +40,7 @@ def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     resolved = {**config, "precision": best_precision(config["accelerator"]) if precision == "auto" else precision}
     if os.environ.get("SLURM_NTASKS") == "1" and "plugins" not in config:
         # Lightning would take Slurm's one task for all of a distributed job, and requeue it by itself.
-        further["plugins"] = [LightningEnvironment()]
+        further["plugins"] = [*further.get("plugins", []), LightningEnvironment()]
     trainer = build(resolved, **further)
     assert isinstance(trainer, Trainer)
     return trainer
@@ -56,14 +65,19 @@ def fit(
 
     With `unfinished`, epochs are kept there while it goes on, and a fit that was cut short is taken up.
     """
+    steps = bool(config.get("max_epochs"))
+    if not steps and ranks.size() > 1:
+        unfinished = None  # each process then has a Trainer to itself, and would keep it for the others
+    config, further = together(config) if steps else (apart(config), {})
     with TemporaryDirectory(dir=folder) as scratch:
-        kept = unfinished.checkpoint() if unfinished else None
+        kept = ranks.first(unfinished.checkpoint) if unfinished else None
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
                 callback.dirpath = str(unfinished.folder / "best") if unfinished else scratch  # a fit taken up looks for it
         history = CSVLogger(save_dir=scratch, name="", version="")
         trainer = make_trainer(
             {**config, **({} if data.split.val else {"limit_val_batches": 0})},
+            **further,
             callbacks=[*([KeepEpochs(unfinished, history)] if unfinished else []), *callbacks],
             logger=[history, *([logger] if logger else [])],
             default_root_dir=folder,
@@ -75,8 +89,8 @@ def fit(
         if trainer.interrupted:
             raise KeyboardInterrupt
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        if best:
-            model.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
+        if best or (steps and ranks.size() > 1):
+            model.load_state_dict(ranks.first(lambda: _state(model, best)))
         save(model, trainer, folder / "model.ckpt")
         curves = Path(scratch) / "metrics.csv"
         if curves.exists():
@@ -86,6 +100,12 @@ def fit(
 def _any_checkpoint(callbacks: Sequence[Callback]) -> bool:
     """Lightning refuses such a callback where checkpoints are off."""
     return any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+
+
+def _state(model: FoldModel, best: str) -> dict[str, Any]:
+    """Weights of the best epoch where one is kept, else as they are."""
+    state: dict[str, Any] = torch.load(best, weights_only=True)["state_dict"] if best else model.state_dict()
+    return state
 
 
 def save(model: FoldModel, trainer: Trainer, path: Path) -> None:
@@ -107,20 +127,26 @@ def predict(
     data.predict_parts = parts
     trainer = make_trainer(
         # A smoke run shortens fitting; predictions stay complete.
-        {**config, "fast_dev_run": False, "limit_predict_batches": None},
+        {**apart(config), "fast_dev_run": False, "limit_predict_batches": None},
         callbacks=list(callbacks), logger=False, default_root_dir=folder, enable_checkpointing=_any_checkpoint(callbacks),
     )  # fmt: skip
     with stage("predict", sum(len(getattr(data.split, part)) for part in parts)):
         batches = trainer.predict(model, datamodule=data) or []
     by_part = batches if len(parts) > 1 else [batches]
     tables = [
-        predictions(
-            [sample for ids, _ in part_batches for sample in ids],
-            torch.cat([p for _, p in part_batches]).cpu().numpy(),
-            model.classes,
-        ).assign(part=part)
+        predictions(ids, _in_order(part_batches, ids), model.classes).assign(part=part)
         for part, part_batches in zip(parts, by_part, strict=True)
+        if (ids := list(getattr(data.split, part)))
     ]
     if held_out is not None:
         tables.append(held_out.assign(part="val"))
     return pd.concat(tables, ignore_index=True)
+
+
+def _in_order(batches: Sequence[tuple[list[str], torch.Tensor]], sample_ids: Sequence[str]) -> NDArray[Any]:
+    """Probabilities of these rows, each once, from batches of any rows of all processes: (N, K)."""
+    rows: dict[str, NDArray[Any]] = {}
+    shares = ranks.gathered([(ids, p.cpu().numpy()) for ids, p in batches])
+    for ids, probabilities in chain.from_iterable(shares):
+        rows.update(zip(ids, probabilities, strict=True))
+    return np.stack([rows[sample] for sample in sample_ids])

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
+from experiment import ranks
 from experiment.class_weights import balanced, check_class_weights
 from experiment.contracts import Batch
 from experiment.errors import UserError, not_allowed
@@ -82,6 +83,7 @@ class ResNet(OnFeatures):
         k = len(classes)
         metrics = {"auroc": MulticlassAUROC(k), "balanced_accuracy": MulticlassAccuracy(k, average="macro")}
         self.val_metrics = MetricCollection(metrics, prefix="val/")  # type: ignore[arg-type]
+        self.val_loss = MeanMetric()
 
     @classmethod
     def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
@@ -125,17 +127,19 @@ class ResNet(OnFeatures):
         return torch.cat([pool(last, how) for how in self.pooling], dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Weighted cross-entropy."""
-        loss = self._loss(self.logits(batch), batch["target"])
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]))
+        """Weighted cross-entropy, with the weights of the whole batch where several processes share it."""
+        loss = self._loss(self.logits(batch), batch["target"]) * ranks.relative(self.class_weight[batch["target"]].sum())
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """The same loss, and metrics, on one view each: the average over symmetries is for predictions."""
         logits = self.logits(batch)
         self.val_metrics.update(logits.softmax(dim=1), batch["target"])
+        # Weighted as over all rows at once: however they are cut into batches and shares, the loss is the same.
+        self.val_loss.update(self._loss(logits, batch["target"]), self.class_weight[batch["target"]].sum())
         size = len(batch["target"])
-        self.log("val/loss", self._loss(logits, batch["target"]), on_epoch=True, batch_size=size)
+        self.log("val/loss", self.val_loss, on_epoch=True, batch_size=size)
         self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
