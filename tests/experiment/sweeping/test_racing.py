@@ -17,14 +17,15 @@ def first(values, m):
     return dict(list(folds(values).items())[:m])
 
 
-# the second best differs from the best by -0.1 on average, with standard deviations 0.1 and 0.2 between folds
+# how the others differ from the best has a standard deviation of 0.1, 0.2 and 0.9 between folds
 BEST = np.full(K, 0.9)
 PATTERN = np.array([-2, -1, 0, 1, 2]) / np.sqrt(2.5)  # standard deviation 1
-OTHERS = [folds(BEST), folds(BEST - 0.1 + 0.1 * PATTERN), folds(BEST - 0.1 + 0.2 * PATTERN)]
+LAGS_AND_SPREADS = ((0.1, 0.1), (0.2, 0.2), (0.5, 0.9), (0.6, 0.9))
+OTHERS = [folds(BEST), *(folds(BEST - lag + spread * PATTERN) for lag, spread in LAGS_AND_SPREADS)]
 
 
 def test_the_chance_is_that_of_the_mean_over_all_folds_given_the_first_ones():
-    spread = np.median([0.1, 0.2])
+    spread = np.median([0.1, 0.2])  # of the better half of the other four
     trial = first(BEST - [0.1, 0.2, 0, 0, 0], 2)
     expected = student.cdf(-0.15 / (spread * np.sqrt(1 / 2 - 1 / K)), df=K - 1)
     assert chance_to_win(trial, OTHERS, K) == pytest.approx(expected)
@@ -55,7 +56,7 @@ def test_how_hard_the_folds_are_does_not_matter(lag, hardness):
 
 
 def test_without_any_spread_the_first_fold_decides():
-    same = [folds(BEST), folds(BEST), folds(BEST - 0.1)]
+    same = [folds(BEST), folds(BEST - 0.1), folds(BEST - 0.2)]
     assert chance_to_win(first(BEST - 0.01, 1), same, K) == 0
     assert chance_to_win(first(BEST, 1), same, K) == 1
 
