@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from job import ROOT, TINY
 
-JOB = ["model=resnet", "folds.k=3", "trainer.max_epochs=6", "logger=none", "keep_epoch_s=0"]
+JOB = ["model=resnet", "folds.k=3", "trainer.max_epochs=4", "logger=none", "keep_epoch_s=0"]
 PATIENCE = 120  # seconds, on a machine that is busy
 
 
@@ -34,6 +34,7 @@ def awaited(folder: Path, pattern: str) -> Path:
     raise TimeoutError(pattern)
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed process is noticed after a minute")
 def test_two_commands_share_folds_and_one_goes_on_where_the_other_was_killed(tmp_path: Path) -> None:
     killed, other = begun(tmp_path), None
