@@ -68,7 +68,9 @@ class Clone:
 
 def _serve(pipe: Connection) -> None:
     """The life of the copy."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for name in ("SIGTERM", "SIGUSR2"):  # a cluster signals all processes of a job; who answers for the job is the first
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: sys.exit(1))
     code = 0
     try:
         while True:

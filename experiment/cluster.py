@@ -36,7 +36,8 @@ def enter_job() -> None:
                 f"the job was sent from {job.runtime.cwd}, which this machine does not see ({error.strerror}); type the "
                 "command in a folder that all machines of the cluster share."
             ) from error
-    if (share := granted(job.launcher)) is not None:
+    # A process that does one job after the other shares once.
+    if not os.environ.get(GRANTED) and (share := granted(job.launcher)) is not None:
         os.environ[GRANTED] = str(share)
 
 

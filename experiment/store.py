@@ -14,6 +14,7 @@ Beside a fold, while it is not finished: ``.fold-3.lease`` (who is at it), ``.fo
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -68,6 +69,13 @@ class Run:
         """Where something about a fold lies while it is not finished."""
         final = self.path / split.name
         return final.with_name(f".{final.name}.{what}")
+
+    def remove_half_written(self, split: Split) -> None:
+        """Remove what killed processes have left of a fold. Only for who holds its lease: nobody else writes there now."""
+        final = self.path / split.name
+        for left in final.parent.glob(f".{final.name}.*"):
+            if re.fullmatch(r"[0-9a-f]{8}", left.name.rpartition(".")[2]):
+                shutil.rmtree(left, ignore_errors=True)
 
     @contextmanager
     def writing(self, split: Split, marker: Mapping[str, Any]) -> Iterator[Path]:

@@ -71,9 +71,9 @@ def inside(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """In a job of a multirun whose command was typed in some folder."""
     from hydra.core.hydra_config import HydraConfig
 
-    def started(folder: Path) -> None:
+    def started(folder: Path, launcher: str = "submitit_local") -> None:
         with initialize_config_dir(str(CONF)):
-            composed = compose("train", ["hydra/launcher=submitit_local"], return_hydra_config=True)
+            composed = compose("train", [f"hydra/launcher={launcher}"], return_hydra_config=True)
         OmegaConf.set_readonly(composed.hydra, False)
         composed.hydra.mode = RunMode.MULTIRUN
         composed.hydra.runtime.cwd = str(folder)
@@ -94,6 +94,17 @@ def test_relative_paths_mean_what_they_meant_where_the_command_was_typed(
     enter_job()
     assert Path.cwd() == typed
     assert os.environ[GRANTED] == "1"
+
+
+def test_a_process_that_does_one_job_after_the_other_shares_its_cores_once(
+    inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiment.cluster.cores", lambda: int(os.environ.get(GRANTED) or 16))
+    inside(tmp_path, "joblib")
+    for _ in range(2):
+        monkeypatch.chdir(tmp_path)
+        enter_job()
+        assert os.environ[GRANTED] == "8"
 
 
 def test_a_machine_that_does_not_see_the_folder_says_so(inside: Any, tmp_path: Path) -> None:

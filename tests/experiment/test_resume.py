@@ -1,6 +1,8 @@
 """A fit that was cut short and taken up gives the numbers of one that was not, to the bit."""
 
+import os
 import random
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -247,3 +249,19 @@ def test_all_random_generators_are_put_back() -> None:
     first = drawn()
     set_random_state(states, rank=0)
     assert drawn() == first
+
+
+def test_a_notice_that_someone_answers_does_not_end_the_training(data, uncut, tmp_path: Path) -> None:
+    class Notice(Callback):
+        def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+            if (trainer.current_epoch, batch_idx) == (1, 0):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        noticed = fitted(data, tmp_path / "noticed", Unfinished(tmp_path / "unfinished", 3600), [Notice()])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+    assert same(uncut, noticed)

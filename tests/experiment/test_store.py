@@ -157,3 +157,13 @@ def test_a_file_that_fails_halfway_keeps_its_old_content(run):
         fail()
     assert (run.path / "oof.parquet").read_text() == "old"
     assert contents(run.path) == ["oof.parquet"]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(run):
+    folder = run.path / "repeat-0"
+    left = [".fold-3.12ab34cd", ".fold-3.unfinished", ".fold-33.12ab34cd", "fold-3"]
+    for name in left:
+        (folder / name).mkdir(parents=True)
+    (folder / ".fold-3.lease").touch()
+    run.remove_half_written(SPLIT)
+    assert contents(folder) == sorted([".fold-3.lease", *left[1:]])

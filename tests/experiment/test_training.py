@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from tiny import RESNET
 
@@ -85,3 +86,11 @@ def test_automatic_precision_is_what_the_cpu_does_in_hardware(monkeypatch: pytes
     for able, expected in (({"avx512_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
         assert make_trainer({**TRAINER, "precision": "auto"}, logger=False).precision == expected
+
+
+def test_the_one_task_of_a_slurm_job_is_a_process_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"JOB_ID": 17, "NTASKS": 1, "NTASKS_PER_NODE": 1, "PROCID": 0, "LOCALID": 0, "NODEID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    trainer = make_trainer(TRAINER, logger=False, enable_checkpointing=False)
+    # Otherwise it would requeue the job on a signal of its own, and refuse to use two devices.
+    assert not isinstance(trainer._accelerator_connector.cluster_environment, SLURMEnvironment)
