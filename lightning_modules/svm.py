@@ -1,6 +1,7 @@
 """Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +142,13 @@ def _inner_folds(
             "the SVM is chosen and calibrated by inner cross-validation, and a class stands in fewer than two groups of the "
             f"{len(rows)} rows for that. Take a larger folds.val, or model.features_from=pretrained, which uses all rows."
         )
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    tests = [rows[test] for _, test in splitter.split(rows, target[rows], group[rows])]
     everyone = np.arange(len(target))
+    tests = [rows[test] for test in _grouped_folds(tuple(target[rows].tolist()), tuple(group[rows].tolist()), k, seed)]
     return [(np.setdiff1d(everyone, test), test) for test in tests if len(test)]
+
+
+@lru_cache(maxsize=16)  # the trials of a sweep ask for the same ones, which take as long as an SVM
+def _grouped_folds(target: tuple[int, ...], group: tuple[object, ...], k: int, seed: int) -> list[NDArray[np.intp]]:
+    """Row numbers of each test part."""
+    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
+    return [test for _, test in splitter.split(np.zeros(len(target)), np.array(target), np.array(group, dtype=object))]
