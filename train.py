@@ -8,9 +8,8 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from experiment import ranks
 from experiment.cli import one_line_errors
-from experiment.cluster import enter_job, share_code
+from experiment.cluster import share_code
 from experiment.config import plain
 
 if TYPE_CHECKING:
@@ -30,23 +29,17 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
         The objective: one number, or as many as are named. None where it is not defined.
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
-    enter_job()
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
-    from experiment.launching import follow
-    from experiment.sweeping.context import RacedOutError, in_sweep
+    from experiment.entering import alone, enter
+    from experiment.sweeping.context import RacedOutError
     from experiment.sweeping.objective import of_run
 
-    ranks.enter(config["trainer"], in_sweep())
-    if not ranks.is_first():
-        terminal.mute()
-        follow()
-    command = Command.of(config)
-    # Processes that were started together must all go the long way, or those that do would wait for the others.
-    alone = not ranks.started_together()
+    enter(config)
+    command = Command.of(config) if alone() else Command(None)
     try:
-        results = (repeat(command, config) if alone else None) or work(config, command)
+        results = repeat(command, config) or work(config, command)
     except RacedOutError as out:
         terminal.err.print(str(out), highlight=False)
         return out.objective

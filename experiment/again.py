@@ -28,10 +28,10 @@ class Command:
     """A command, named by its config, the state of the files that the config names, and the code.
 
     Attributes:
-        memory: the file that says what came of it, once it is finished.
+        memory: the file that says what came of it, once it is finished; None for one that is not remembered.
     """
 
-    memory: Path
+    memory: Path | None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Command":
@@ -42,7 +42,7 @@ class Command:
 
     def results(self) -> list[Result] | None:
         """What came of the job; None if it is not finished or something of it was taken away."""
-        if not self.memory.is_file():
+        if self.memory is None or not self.memory.is_file():
             return None
         results = []
         for told in json.loads(self.memory.read_text()):
@@ -55,6 +55,8 @@ class Command:
 
     def finished(self, results: Sequence[Result]) -> None:
         """Remember a job of which nothing is left to do."""
+        if self.memory is None:
+            return
         told = [
             {
                 "title": result.title,

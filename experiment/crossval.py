@@ -225,7 +225,8 @@ class CrossValidation:
             found = FinishedRun(run.path, recipe.title)
             return Result(recipe.title, run, len(folds), len(everything), found.scores, found.cost)
         oof = out_of_fold(folds, samples)
-        scores = summarise(oof, samples.classes, samples.positive)
+        known = [fold.marker.get("scores", {}).get("test") for _, fold in folds]
+        scores = summarise(oof, samples.classes, samples.positive, known if all(known) else None)
         spent = cost(fold.marker for _, fold in folds)
         result = Result(recipe.title, run, len(folds), len(everything), scores, spent)
         if result.complete:

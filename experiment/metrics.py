@@ -1,6 +1,6 @@
 """Metrics of out-of-fold tables, computed by scikit-learn. Undefined is NaN, never 0."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,16 @@ def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> d
     }
 
 
-def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dict[str, dict[str, Any]]:
+def summarise(
+    table: pd.DataFrame, classes: Sequence[str], positive: str, by_fold: Sequence[Mapping[str, float]] | None = None
+) -> dict[str, dict[str, Any]]:
     """Every metric of an out-of-fold table.
+
+    Args:
+        table: see `experiment.oof.out_of_fold`.
+        classes: K.
+        positive: one of them.
+        by_fold: metrics of each fold in order, where they are known already.
 
     Returns:
         For each metric: ``value`` over all rows (the mean over repeats where there are several), ``folds`` (one value a
@@ -74,7 +82,7 @@ def summarise(table: pd.DataFrame, classes: Sequence[str], positive: str) -> dic
         return score(rows["target"].map(index).to_numpy().astype(np.int64), probabilities(rows, classes), index[positive])
 
     repeats = pd.DataFrame([scored(rows) for _, rows in table.groupby("repeat")])
-    folds = pd.DataFrame([scored(rows) for _, rows in table.groupby(["repeat", "fold"])])
+    folds = pd.DataFrame(by_fold or [scored(rows) for _, rows in table.groupby(["repeat", "fold"])])
     return {
         name: {
             "value": float(repeats[name].mean(skipna=False)),

@@ -1,0 +1,30 @@
+"""The first thing a job does: it finds its place among others, on this machine, in a cluster, or in a sweep."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiment import ranks, terminal
+from experiment.cluster import enter_job
+from experiment.launching import follow
+from experiment.sweeping.context import in_sweep
+
+
+def enter(config: Mapping[str, Any]) -> None:
+    """Take this process's place: its folder and cores if a launcher sent it, silence if it only helps another.
+
+    Args:
+        config: the resolved config.
+
+    Raises:
+        UserError: there is no such place.
+    """
+    enter_job()
+    ranks.enter(config["trainer"], in_sweep())
+    if not ranks.is_first():
+        terminal.mute()
+        follow()
+
+
+def alone() -> bool:
+    """Whether this job is a command of its own: no trial, and no process of several that must all do the same."""
+    return not in_sweep() and not ranks.started_together()
