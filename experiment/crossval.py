@@ -139,8 +139,8 @@ class CrossValidation:
 
     def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
         """Fit and store a fold whose lease this process holds."""
-        self._write_splits(run)
         if ranks.is_first():
+            self._write_splits(run)
             run.remove_half_written(split)
         unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {

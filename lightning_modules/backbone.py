@@ -148,11 +148,13 @@ class SkipBackbone(nn.Module):
     def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
         """Rows of `Activations.blocks` for images (B, 3, H, H) that are not augmented."""
         assert self.frozen is not None
-        maps = self.maps(torch.cat([transform(images, index) for index in symmetries]), self.frozen)
-        apart = (len(symmetries), len(images))
-        used = [place for place, index in enumerate(symmetries) if index < self.symmetries]
-        features = pooled(maps).unflatten(0, apart)[used].mean(dim=0)
-        return as_rows(features, maps[self.frozen].permute(0, 2, 3, 1).unflatten(0, apart).transpose(0, 1))
+        features, last = [], []
+        for index in symmetries:  # one after the other: all at once are slower, and take their number times the memory
+            maps = self.maps(transform(images, index), self.frozen)
+            last.append(maps[self.frozen].permute(0, 2, 3, 1))
+            if index < self.symmetries:
+                features.append(pooled(maps))
+        return as_rows(torch.stack(features).mean(dim=0), torch.stack(last, dim=1))
 
     def read_frozen(self, row_of: Mapping[str, int], rows: Blocks, symmetries: tuple[int, ...]) -> None:
         """From now on take the outputs of frozen layers from these rows of `frozen_rows`."""
