@@ -1,6 +1,5 @@
 """Cross-validation: for each fold the models that are built on others come after them; finished folds are loaded."""
 
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pytorch_lightning import seed_everything
 
 from experiment import ranks
 from experiment.attempt import attempt
 from experiment.contracts import FoldData, LearnsFromTables
-from experiment.cost import cost
 from experiment.environment import environment
 from experiment.errors import UserError
-from experiment.evidence import Cohort, intervals
-from experiment.finished import SAMPLES, FinishedRun, write_samples
+from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
 from experiment.launching import meet
 from experiment.lease import Holder, holder
-from experiment.metrics import scores_by_part, summarise
+from experiment.merging import merge
+from experiment.metrics import scores_by_part
 from experiment.oof import out_of_fold
 from experiment.progress import Progress
 from experiment.recipe import Recipe
@@ -98,7 +95,7 @@ class CrossValidation:
         with self.progress.job(len(missing)):
             (work or one_by_one)(self, missing)
         ranks.part()
-        return [self._merge(taken) for taken in recipes]
+        return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]
 
     def _refuse_other(self, recipe: Recipe) -> None:
         """A finished run can only be a member if it answered the same question on the same folds of the same images."""
@@ -115,6 +112,7 @@ class CrossValidation:
                 raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
 
     def run_of(self, recipe: Recipe) -> Run:
+        """Where the folds of a recipe lie, or will."""
         if recipe.finished is not None:
             return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
@@ -140,7 +138,7 @@ class CrossValidation:
     def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
         """Fit and store a fold whose lease this process holds."""
         if ranks.is_first():
-            self._write_splits(run)
+            run.write_once("splits.parquet", self.splits.table)
             run.remove_half_written(split)
         unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
@@ -207,41 +205,6 @@ class CrossValidation:
         model.fit_tables(tables["val"], target)
         parts = ["val", "test"] if split.val else ["test"]
         return pd.concat([model.combine(tables[part]).assign(part=part) for part in parts], ignore_index=True)
-
-    def _write_splits(self, run: Run) -> None:
-        """With the first fold already: they say which folds there will be."""
-        if not (run.path / "splits.parquet").exists():
-            with run.replacing("splits.parquet") as path:
-                self.splits.table.to_parquet(path, index=False)
-
-    def _merge(self, recipe: Recipe) -> Result:
-        """Write what a complete run holds beside its folds; score what is there."""
-        run = self.run_of(recipe)
-        everything = list(self.splits)
-        folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
-        samples = self.data.samples
-        merged = run.path / "metrics.json"
-        if len(folds) == len(everything) and merged.exists():
-            found = FinishedRun(run.path, recipe.title)
-            return Result(recipe.title, run, len(folds), len(everything), found.scores, found.cost)
-        oof = out_of_fold(folds, samples)
-        known = [fold.marker.get("scores", {}).get("test") for _, fold in folds]
-        scores = summarise(oof, samples.classes, samples.positive, known if all(known) else None)
-        spent = cost(fold.marker for _, fold in folds)
-        result = Result(recipe.title, run, len(folds), len(everything), scores, spent)
-        if result.complete:
-            ends = intervals(Cohort.of({recipe.title: oof}, samples).bootstrap(recipe.title))
-            for name, interval in ends.items():
-                scores[name] |= {"low": interval["low"], "high": interval["high"]}
-            own = {**self.config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
-            run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
-            self._write_splits(run)
-            with run.replacing(SAMPLES) as path:
-                write_samples(samples, path)
-            with run.replacing("oof.parquet") as path:
-                oof.to_parquet(path, index=False)
-            run.write("metrics.json", json.dumps({**scores, "cost": spent}, indent=2))  # last: it says that the run is merged
-        return result
 
 
 def one_by_one(validation: CrossValidation, missing: Missing) -> None:

@@ -24,6 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import pandas as pd
+
 from experiment.identity import Record, digest
 from experiment.tables import MARKER, FinishedFold, Split
 
@@ -107,6 +109,12 @@ class Run:
         """Write a file of the run at once or not at all."""
         with self.replacing(name) as beside:
             beside.write_text(text)
+
+    def write_once(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table of the run if it is not there yet."""
+        if not (self.path / name).exists():
+            with self.replacing(name) as beside:
+                table.to_parquet(beside, index=False)
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -50,6 +50,7 @@ def same_rows(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame], tolera
         assert far < tolerance, f"{run}: {far}"
 
 
+@pytest.mark.cluster
 def test_trained_in_two_processes_the_models_are_those_of_one(tmp_path: Path) -> None:
     done = job.train(tmp_path, *EXACT, *TRAINED, *DDP)
     assert done.returncode == 0, done.stderr
@@ -66,6 +67,7 @@ def test_trained_in_two_processes_the_models_are_those_of_one(tmp_path: Path) ->
     pd.testing.assert_frame_equal(one, two, atol=0.02, rtol=0)  # the same steps, and the loss over all val rows
 
 
+@pytest.mark.cluster
 def test_an_svm_on_features_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     done = job.train(tmp_path, *EXACT, *FROZEN, *DDP)
     assert done.returncode == 0, done.stderr

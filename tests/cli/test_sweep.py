@@ -59,6 +59,7 @@ def test_status_names_runs_and_sweeps(grid) -> None:
     assert "sweep grid" in done.stdout
 
 
+@pytest.mark.cluster
 def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -> None:
     optuna = pytest.importorskip("optuna")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")

@@ -23,6 +23,7 @@ SIZE = 3
 TOGETHER = {"accelerator": "cpu", "devices": SIZE, "num_nodes": 1, "strategy": "ddp"}
 
 
+@pytest.mark.cluster
 def test_all_that_processes_do_together() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
