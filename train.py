@@ -9,8 +9,8 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
-from experiment.cluster import share_code
 from experiment.config import plain
+from experiment.processes.cluster import share_code
 
 if TYPE_CHECKING:
     from experiment.again import Command
@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     config = plain(cfg)
     from experiment import terminal
     from experiment.again import Command, repeat
-    from experiment.entering import alone, enter
+    from experiment.processes.entering import alone, enter
     from experiment.sweeping.context import RacedOutError
     from experiment.sweeping.objective import of_run
 
@@ -51,8 +51,8 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     """Train what is missing, and publish what is complete."""
     from experiment import terminal
     from experiment.job import prepare
+    from experiment.processes.side_by_side import ready, work_of
     from experiment.publishing import publish
-    from experiment.side_by_side import ready, work_of
     from experiment.summary import print_published, print_results
     from experiment.sweeping.context import in_sweep
     from experiment.sweeping.trial import trial

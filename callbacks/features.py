@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
-from experiment import ranks
 from experiment.contracts import AnswersFromFeatures, Batch, FoldData
 from experiment.disk_cache import DiskCache, computed
+from experiment.processes import ranks
 from experiment.stages import stage
 
 

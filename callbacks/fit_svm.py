@@ -9,9 +9,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, every_feature
-from experiment import ranks
 from experiment.contracts import FitsOnFeatures, FoldModel
 from experiment.disk_cache import DiskCache
+from experiment.processes import ranks
 from experiment.stages import stage
 from experiment.tables import PARTS
 

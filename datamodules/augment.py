@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from experiment import ranks
 from experiment.errors import UserError
+from experiment.processes import ranks
 from experiment.symmetry import chosen, transform
 
 

@@ -17,12 +17,12 @@ from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
 from datamodules.shared_batches import SharedBatches
-from experiment import ranks
 from experiment.audit import audit
 from experiment.contracts import FoldData
 from experiment.disk_cache import DiskCache
 from experiment.errors import UserError, not_allowed
 from experiment.identity import file_digest
+from experiment.processes import ranks
 from experiment.tables import Part, SampleTable, Split
 
 SHOWN = 2**22  # pixels of a batch where nothing is trained: 163 images of 160 pixels a side

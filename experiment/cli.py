@@ -7,8 +7,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
-from experiment import ranks
 from experiment.errors import UserError
+from experiment.processes import ranks
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from pytorch_lightning import seed_everything
 
-from experiment import ranks
 from experiment.attempt import attempt
 from experiment.contracts import FoldData, LearnsFromTables
 from experiment.environment import environment
@@ -21,11 +20,12 @@ from experiment.errors import UserError
 from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme, Splits
 from experiment.identity import Record, decisive, digest
-from experiment.launching import meet
 from experiment.lease import Holder, holder
 from experiment.merging import merge
 from experiment.metrics import scores_by_part
 from experiment.oof import out_of_fold
+from experiment.processes import ranks
+from experiment.processes.launching import meet
 from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.results import Result

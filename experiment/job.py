@@ -5,14 +5,15 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment import ranks, terminal
+from experiment import terminal
 from experiment.build import build
 from experiment.contracts import FoldData
 from experiment.crossval import CrossValidation
-from experiment.data_parallel import check
 from experiment.folds import Splits
 from experiment.hardware import keep_freed_memory
 from experiment.identity import digest
+from experiment.processes import ranks
+from experiment.processes.data_parallel import check
 from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
 from experiment.sweeping.context import in_sweep

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from experiment import ranks
 from experiment.cost import cost
 from experiment.lease import Holder
+from experiment.processes import ranks
 from experiment.stages import spend
 from experiment.tables import Split
 

@@ -16,11 +16,11 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from experiment import ranks
 from experiment.build import build
 from experiment.contracts import FoldData, FoldModel
-from experiment.data_parallel import apart, together
 from experiment.hardware import best_precision
+from experiment.processes import ranks
+from experiment.processes.data_parallel import apart, together
 from experiment.resume import KeepEpochs, Unfinished
 from experiment.stages import stage
 from experiment.tables import Part, predictions

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from experiment.clone import POSSIBLE
+from experiment.processes.clone import POSSIBLE
 
 pytestmark = pytest.mark.skipif(not POSSIBLE, reason="processes are only copied on Linux")
 
 
 def script(text: str) -> subprocess.CompletedProcess[str]:
-    text = f"from experiment.clone import Clone\n{text}"
+    text = f"from experiment.processes.clone import Clone\n{text}"
     return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -13,12 +13,12 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiment.config import plain
-from experiment.crossval import CrossValidation, one_by_one
+from experiment.crossval import one_by_one
 from experiment.job import prepare
-from experiment.side_by_side import side_by_side, work_of
-from experiment.workers import Workers
+from experiment.processes.side_by_side import side_by_side, work_of
+from experiment.processes.workers import Workers
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 TINY = [
     "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0", "folds.k=2",
     "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "backbone.symmetries=1", "logger=none",
@@ -74,14 +74,16 @@ def test_a_job_is_shared_out_as_its_config_says(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
     seen: list[Any] = []
-    monkeypatch.setattr("experiment.side_by_side.one_by_one", lambda *_: seen.append((None, torch.get_num_threads())))
+    monkeypatch.setattr(
+        "experiment.processes.side_by_side.one_by_one", lambda *_: seen.append((None, torch.get_num_threads()))
+    )
 
     def run_tasks(tasks: Any, workers: Workers, *_: Any) -> Iterator[Any]:
         seen.append((workers.processes, workers.threads))
         yield from ()
 
-    monkeypatch.setattr("experiment.side_by_side.run_tasks", run_tasks)
-    monkeypatch.setattr(CrossValidation, "_merge", lambda *_: None)
+    monkeypatch.setattr("experiment.processes.side_by_side.run_tasks", run_tasks)
+    monkeypatch.setattr("experiment.crossval.merge", lambda *_: None)
     validation, recipe = prepare(config(tmp_path, *overrides), Console(file=io.StringIO()))
     validation.run(recipe, work_of(validation, recipe))
     assert seen == [(processes, threads)]

@@ -15,8 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiment import ranks
 from experiment.errors import UserError
+from experiment.processes import ranks
 
 LOCAL = "127.0.0.1"
 FIRST = "EM_GRANULES_FIRST"  # environment of the others: process id of the first, which started them

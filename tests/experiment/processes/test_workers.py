@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiment import workers
 from experiment.errors import UserError
-from experiment.workers import GIB, Task, Workers, run_tasks
+from experiment.processes import workers
+from experiment.processes.workers import GIB, Task, Workers, run_tasks
 
 
 @pytest.fixture
@@ -119,6 +119,14 @@ def _until_stopped(name: str, fold: str) -> str:
 
 
 def test_who_is_stopped_stops_the_tasks_at_work(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's own processes ignore it
+    try:
+        _stopped_at_work(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stopped_at_work(tmp_path: Path) -> None:
     tasks = [Task(("only", fold), []) for fold in "bacde"]
     results = run_tasks(tasks, Workers(1, 1), _begin, [str(tmp_path)], _until_stopped)
     assert next(results) == (("only", "b"), "b")

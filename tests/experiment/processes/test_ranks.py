@@ -14,9 +14,9 @@ from torch.multiprocessing.spawn import spawn
 
 from datamodules.augment import Augment
 from datamodules.shared_batches import SharedBatches
-from experiment import launching, ranks
-from experiment.batch_norm import WholeBatchNorm
 from experiment.errors import UserError
+from experiment.processes import launching, ranks
+from experiment.processes.batch_norm import WholeBatchNorm
 
 T = TypeVar("T")
 SIZE = 3

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from experiment.cores import cores
+from experiment.processes.cores import cores
 
 GIB = 2**30
 POLL = 2.0  # seconds between attempts at tasks that cannot be done yet
@@ -95,7 +95,7 @@ def run_tasks(
         start: called once in each process, with the arguments, before any task.
         arguments: plain values.
         finish: called with the two parts of a task's key.
-        method: how processes begin: ``spawn``, or ``fork`` in an `experiment.clone.Clone`, where no thread has worked yet.
+        method: how processes begin: ``spawn``, or ``fork`` in an `clone.Clone`, where no thread has worked yet.
     """
     context = multiprocessing.get_context(method)
     gpus = context.SimpleQueue()

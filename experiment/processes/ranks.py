@@ -2,7 +2,7 @@
 
 The first process decides, writes and speaks; the others compute their share. Alone, every function here does nothing, so
 other code calls them without asking. A job's processes run the same script. They meet once, before the first fold
-(`experiment.launching`), and part when all folds are finished (`part`): what comes after is done by the first alone.
+(`experiment.processes.launching`), and part when all folds are finished (`part`): what comes after is done by the first alone.
 """
 
 import os
@@ -22,7 +22,7 @@ S = TypeVar("S")
 
 PATIENCE = timedelta(days=1)  # others wait while the first fits an SVM; who dies is noticed by the launcher, not by this
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")  # of torchrun, Lightning, srun
-STARTED = ("RANK", "LOCAL_RANK", "NODE_RANK")  # by someone else, or by `experiment.launching`
+STARTED = ("RANK", "LOCAL_RANK", "NODE_RANK")  # by someone else, or by `experiment.processes.launching`
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiment.cores import GRANTED, cores
 from experiment.errors import UserError
+from experiment.processes.cores import GRANTED, cores
 
 
 def share_code(root: Path) -> None:

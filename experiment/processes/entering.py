@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiment import ranks, terminal
-from experiment.cluster import enter_job
-from experiment.launching import follow
+from experiment import terminal
+from experiment.processes import ranks
+from experiment.processes.cluster import enter_job
+from experiment.processes.launching import follow
 from experiment.sweeping.context import in_sweep
 
 

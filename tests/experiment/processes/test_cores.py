@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiment import cores as module
-from experiment.cores import GRANTED, cores
+from experiment.processes import cores as module
+from experiment.processes.cores import GRANTED, cores
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """One fold on several processes (``trainer=ddp``): what a Trainer is told, and which settings are refused.
 
 The numbers are those of one process, but for rounding: the batches are the same and cut into shares
-(`datamodules.shared_batches`), batch norm sees whole batches (`experiment.batch_norm`), the loss is weighted as over the whole
-batch (`lightning_modules.resnet`). Gradient steps are taken together. All other work is divided by `experiment.ranks`, and
+(`datamodules.shared_batches`), batch norm sees whole batches (`batch_norm`), the loss is weighted as over the whole
+batch (`lightning_modules.resnet`). Gradient steps are taken together. All other work is divided by `ranks`, and
 each process has a Trainer to itself.
 """
 
@@ -17,9 +17,9 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import DDPStrategy
 
-from experiment import ranks
-from experiment.batch_norm import WholeBatchNorm
 from experiment.errors import UserError, not_allowed
+from experiment.processes import ranks
+from experiment.processes.batch_norm import WholeBatchNorm
 
 
 class Steps(DDPStrategy):

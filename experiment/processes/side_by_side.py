@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from experiment import ranks
 from experiment.build import class_of
-from experiment.clone import Clone
-from experiment.cores import cores
 from experiment.crossval import CrossValidation, Missing, Work, one_by_one
 from experiment.identity import digest
 from experiment.job import prepare
+from experiment.processes import ranks
+from experiment.processes.clone import Clone
+from experiment.processes.cores import cores
+from experiment.processes.workers import Task, Workers, run_tasks
 from experiment.recipe import Recipe
 from experiment.tables import Split
-from experiment.workers import Task, Workers, run_tasks
 
 _folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}
 _validation: CrossValidation
