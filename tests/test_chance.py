@@ -22,7 +22,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 @pytest.fixture(scope="module")
 def data() -> SyntheticDataModule:
-    module = SyntheticDataModule(images=300, patients=60, difficulty=0.0, image_size=32, batch_size=16)
+    module = SyntheticDataModule(images=300, patients=60, difficulty=0.0, image_size=32, batch_size=32)
     module.load()
     return module
 

@@ -84,6 +84,7 @@ def test_copies_of_images_differ_and_have_groups_of_their_own(tiny_folder: Path,
     assert np.mean(images[0]) == pytest.approx(np.mean(read_image(tiny_folder / "0.png")), abs=1)
 
 
+@pytest.mark.cluster
 def test_the_command_prints_a_page_and_writes_it(tiny_folder: Path, tmp_path: Path) -> None:
     torch.save(models.resnet18().state_dict(), tmp_path / "weights.pth")
     command = [

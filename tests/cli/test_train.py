@@ -84,4 +84,6 @@ def test_a_sweep_runs_every_combination_and_shares_the_network(tmp_path: Path) -
     runs = tmp_path / "runs"
     assert sorted(path.name.rsplit("-", 1)[0] for path in runs.glob("resnet*")) == ["resnet", "resnet_svm", "resnet_svm"]
     assert len(list((runs / "cache" / "network").iterdir())) == 3  # fit, val and test: both trials read the same features
-    assert done.stderr.count("resnet repeat-0/fold-0:") == 1
+    network, *svms = sorted(runs.glob("*/repeat-0/fold-0/finished.json"), key=lambda path: path.stat().st_mtime)
+    assert network.parents[2].name.startswith("resnet-")  # trained once, before both: a second training would be the newest
+    assert len(svms) == 2

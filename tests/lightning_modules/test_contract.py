@@ -25,7 +25,7 @@ from experiment.tracking import NoTracker
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 TINY = [
-    "data.images=60", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0", "folds.k=2",
+    "data.images=60", "data.patients=12", "data.image_size=32", "data.batch_size=16", "data.difficulty=0", "folds.k=2",
     "folds.val=0.3", "trainer.max_epochs=1", "trainer=cpu", "logger=none", "callbacks=none", "backbone.symmetries=4",
     "backbone.taps=[layer1,layer3]", "backbone.pooling=[mean,max]",
 ]  # fmt: skip
@@ -139,9 +139,9 @@ def test_no_test_row_reaches_fitting_selection_or_calibration(finished, tiny_dat
 
 def test_three_classes_work_like_two(finished, tmp_path) -> None:
     model, _, _ = finished
-    data = SyntheticDataModule(images=72, patients=12, difficulty=0.0, image_size=32, batch_size=8)
+    data = SyntheticDataModule(images=48, patients=12, difficulty=0.0, image_size=32, batch_size=16)
     data.load()
-    rows = data.samples.rows.assign(target=np.arange(72) % 3)
+    rows = data.samples.rows.assign(target=np.arange(48) % 3)
     object.__setattr__(data, "samples", type(data.samples)(rows, ("a", "b", "c"), "c", True))
     result = cross_validated(model, tmp_path, data)[-1]
     oof = pd.read_parquet(result.run.path / "oof.parquet")
