@@ -1,6 +1,6 @@
-"""Metrics of out-of-fold tables, computed by scikit-learn. Undefined is NaN, never 0."""
+"""Metrics of out-of-fold tables, as scikit-learn defines them. Undefined is NaN, never 0."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiment.oof import probabilities
+from experiment.statistics.weighted import scores
 from experiment.tables import SampleTable
 
 METRICS: dict[str, str] = {
@@ -36,29 +37,8 @@ def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> d
         p: probabilities, shape (N, K).
         positive: index of the positive class.
     """
-    from sklearn import metrics as sk
-
-    k = p.shape[1]
-    decided = p.argmax(axis=1)
-    onehot = np.eye(k, dtype=np.int64)[target]
-    complete = bool((onehot.sum(axis=0) > 0).all())
-    is_positive, said_positive = target == positive, decided == positive
-    ranked = (onehot[:, positive], p[:, positive]) if k == 2 else (onehot, p)
-
-    def defined(when: bool, value: Callable[[], float]) -> float:
-        return float(value()) if when else float("nan")
-
-    return {
-        "balanced_accuracy": defined(complete, lambda: sk.balanced_accuracy_score(target, decided)),
-        "accuracy": float(sk.accuracy_score(target, decided)),
-        "auroc": defined(complete, lambda: sk.roc_auc_score(*ranked, average="macro")),
-        "auprc": defined(complete, lambda: sk.average_precision_score(*ranked, average="macro")),
-        "sensitivity": defined(bool(is_positive.any()), lambda: np.mean(said_positive[is_positive])),
-        "specificity": defined(not is_positive.all(), lambda: np.mean(~said_positive[~is_positive])),
-        "f1": defined(bool((is_positive | said_positive).any()), lambda: sk.f1_score(is_positive, said_positive)),
-        "mcc": defined(complete, lambda: sk.matthews_corrcoef(target, decided)),
-        "brier": float(np.mean(np.sum((p - onehot) ** 2, axis=1)) / (2 if k == 2 else 1)),
-    }
+    found = scores(target, p, positive, np.ones((1, len(target))))
+    return {name: float(found[name][0]) for name in METRICS}
 
 
 def summarise(

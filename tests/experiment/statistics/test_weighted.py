@@ -21,16 +21,6 @@ def one(values):
     return {name: value[0] for name, value in values.items()}
 
 
-@given(st.integers(2, 4), SEEDS)
-@settings(max_examples=20, deadline=None)
-def test_weights_of_one_give_the_metrics_of_the_engine(k, seed):
-    target, p, rng = drawn(k, seed)
-    positive = int(rng.integers(k))
-    got = scores(target, p, positive, np.ones((1, len(target))))
-    assert set(got) == set(METRICS)
-    assert one(got) == pytest.approx(score(target, p, positive), nan_ok=True)
-
-
 @pytest.mark.parametrize("k", [2, 3])
 @given(SEEDS)
 @settings(max_examples=20, deadline=None)
