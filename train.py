@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
 from experiment.config import plain
+from experiment.importing import without_collection
 from experiment.processes.cluster import share_code
 
 if TYPE_CHECKING:
@@ -49,15 +50,16 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
 
 def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     """Train what is missing, and publish what is complete."""
-    from experiment import terminal
-    from experiment.job import prepare
-    from experiment.processes.side_by_side import ready, work_of
-    from experiment.publishing import publish
-    from experiment.summary import print_published, print_results
-    from experiment.sweeping.context import in_sweep
-    from experiment.sweeping.trial import trial
+    with without_collection():
+        from experiment import terminal
+        from experiment.job import prepare
+        from experiment.processes.side_by_side import ready, work_of
+        from experiment.publishing import publish
+        from experiment.summary import print_published, print_results
+        from experiment.sweeping.context import in_sweep
+        from experiment.sweeping.trial import trial
 
-    ready(config)
+        ready(config)
     validation, recipe = prepare(config, terminal.err)
     with trial(validation, recipe) as racing:
         results = validation.run(recipe, racing(work_of(validation, recipe)))

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-import networkx as nx
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from experiment.errors import UserError, not_allowed, some
 from experiment.tables import SampleTable
@@ -48,14 +50,10 @@ def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
 
 def _tied(samples: SampleTable) -> SampleTable:
     """Groups that share an image become one, named after the first of them; without groups, the copies become one."""
-    graph: nx.Graph[tuple[str, str]] = nx.Graph()
-    graph.add_nodes_from(("group", group) for group in samples.group)
-    graph.add_edges_from(
-        (("group", group), ("digest", digest)) for group, digest in zip(samples.group, samples.rows["digest"], strict=True)
-    )
-    name = {
-        node: min(group for kind, group in component if kind == "group")
-        for component in nx.connected_components(graph)
-        for node in component
-    }
-    return replace(samples, rows=samples.rows.assign(group=[name["group", group] for group in samples.group]))
+    group, groups = pd.factorize(samples.rows["group"], sort=True)
+    image, images = pd.factorize(samples.rows["digest"])
+    nodes = len(groups) + len(images)
+    edges = coo_array(([True] * len(group), (group, len(groups) + image)), shape=(nodes, nodes))
+    _, component = connected_components(edges, directed=False)
+    name = pd.Series(groups).groupby(component[: len(groups)]).min()
+    return replace(samples, rows=samples.rows.assign(group=name[component[group]].to_numpy(dtype=object)))

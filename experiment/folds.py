@@ -15,6 +15,7 @@ from experiment.tables import PARTS, SampleTable, Split
 
 ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
 DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself
+TURNS = 5  # of so many draws, each with more noise, until one gives a partition that will do
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: in
     Groups are placed from large to small, each where the squared deviation from the proportions grows least (as in
     scikit-learn's StratifiedGroupKFold). That alone would give few groups of unlike sizes the same bins whatever the seed, so
     order and choice carry noise, several partitions are drawn, and one of the best balanced is taken. Noise grows from draw
-    to draw, until partitions are found that balance alone would never find.
+    to draw, and further until partitions are found that balance alone would never find.
 
     Args:
         counts: samples of each class in each group, (G, K).
@@ -156,37 +157,38 @@ def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: in
     rng = np.random.default_rng(seed)
     shares = counts / counts.sum(axis=0)
     wanted = np.asarray(proportions)
-    feasible: list[tuple[float, NDArray[np.int64]]] = []
     draws = max(3, min(DRAWS, 20_000 // len(counts)))
-    for draw in range(draws * 5):
-        if draw >= draws and feasible:
-            break
-        bins, loads = _placed(shares, wanted, rng, noise=0.5 * (1 + draw / draws))
-        groups = np.array([(counts[bins == b] > 0).sum(axis=0) for b in range(len(wanted))])
-        if (groups > 0).all() and (groups.sum(axis=0) - groups >= spare).all():
-            feasible.append((float(((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum()), bins))
-    if not feasible:
-        return None
-    best = sorted(feasible, key=lambda found: found[0])[: max(1, len(feasible) // 4)]
-    return best[rng.integers(len(best))][1]
+    for turn in range(TURNS):
+        noise = 0.5 * (1 + turn + np.arange(draws) / draws)
+        bins, loads = _placed(shares, wanted, rng, noise)
+        inside = np.array([[((counts > 0) & (row == b)[:, None]).sum(axis=0) for b in range(len(wanted))] for row in bins])
+        feasible = (inside > 0).all(axis=(1, 2)) & (inside.sum(axis=1, keepdims=True) - inside >= spare).all(axis=(1, 2))
+        if feasible.any():
+            deviation = ((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum(axis=(1, 2))
+            ordered = np.argsort(np.where(feasible, deviation, np.inf), kind="stable")
+            found: NDArray[np.int64] = bins[ordered[rng.integers(max(1, int(feasible.sum()) // 4))]]
+            return found
+    return None
 
 
 def _placed(
-    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: float
+    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """One noisy greedy placement: the bin of each group (G,) and the class shares of each bin (B, K)."""
-    size = shares.mean(axis=1)
-    order = np.argsort(-size * np.exp(noise * rng.normal(size=len(size))), kind="stable")
+    """Noisy greedy placements, one for each strength of noise (D,): bins of groups (D, G), class shares of bins (D, B, K)."""
+    size, draws = shares.mean(axis=1), np.arange(len(noise))
+    drawn = [(rng.normal(size=len(size)), rng.normal(size=(len(size), len(wanted)))) for _ in draws]
+    order = np.argsort(-size * np.exp(noise[:, None] * [sizes for sizes, _ in drawn]), axis=1, kind="stable")
     # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
-    weight = np.maximum(noise * np.minimum(1, size / wanted.min()), 1e-9)[:, None]
-    blur = np.exp(weight * rng.normal(size=(len(size), len(wanted))))
-    bins = np.empty(len(size), dtype=np.int64)
-    loads = np.zeros((len(wanted), shares.shape[1]))
-    for g in order:
-        cost = (2 * loads @ shares[g] + shares[g] @ shares[g]) / wanted
-        chosen = int(np.argmin(cost * blur[g]))
-        bins[g] = chosen
-        loads[chosen] += shares[g]
+    weight = np.maximum(noise[:, None] * np.minimum(1, size / wanted.min()), 1e-9)
+    blur = np.exp(weight[:, :, None] * [choices for _, choices in drawn])
+    bins = np.empty((len(noise), len(size)), dtype=np.int64)
+    loads = np.zeros((len(noise), len(wanted), shares.shape[1]))
+    for group in order.T:  # of each draw
+        share = shares[group]
+        cost = (2 * np.einsum("dbk,dk->db", loads, share) + np.square(share).sum(axis=1, keepdims=True)) / wanted
+        chosen = np.argmin(cost * blur[draws, group], axis=1)
+        bins[draws, group] = chosen
+        loads[draws, chosen] += share
     return bins, loads
 
 

@@ -6,19 +6,17 @@ path, common in papers, learns on all test predictions and reports on these. Nai
 that the naive path learns from more rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from experiment.class_weights import balanced
 from experiment.combining import COMBINERS, NEED_VAL, Combiner
-
-Floats = NDArray[np.float64]
+from experiment.metrics import score
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def gaps(folds: Sequence[FoldTables], positive: int) -> list[dict[str, float | s
     for choice, (choose, metric) in choosers(positive, everyone.shape[-1]).items():
         honest = torch.cat([choose(fold.val, fold.val_target)(fold.test) for fold in folds])
         naive = choose(everyone, target)(everyone)
-        values = [METRIC[metric](target.numpy(), p.numpy()) for p in (honest, naive)]
+        values = [score(target.numpy(), p.numpy(), positive)[metric] for p in (honest, naive)]
         out.append({"choice": choice, "metric": metric, "honest": values[0], "naive": values[1], "gap": values[1] - values[0]})
     return out
 
@@ -82,7 +80,7 @@ def _learned(name: str) -> Chooser:
 def _best(p: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
     ways: list[Callable[[Tensor], Tensor]] = [_without_gradient(fitted(name, p, target)) for name in COMBINERS]
     ways += [lambda p, member=member: p[member] for member in range(len(p))]  # type: ignore[misc]
-    scored = [METRIC["auroc"](target.numpy(), way(p).numpy()) for way in ways]
+    scored = [score(target.numpy(), way(p).numpy(), positive=0)["auroc"] for way in ways]  # of two classes either has the same
     return ways[int(np.nanargmax(scored))] if np.isfinite(scored).any() else ways[0]
 
 
@@ -118,15 +116,3 @@ def _without_gradient(combiner: Combiner) -> Callable[[Tensor], Tensor]:
             return out
 
     return combined
-
-
-def _auroc(target: NDArray[np.int64], p: Floats) -> float:
-    if len(np.unique(target)) < p.shape[1]:
-        return float("nan")
-    return float(roc_auc_score(np.eye(p.shape[1])[target], p, average="macro"))
-
-
-METRIC: Mapping[str, Callable[[NDArray[np.int64], Floats], float]] = {
-    "auroc": _auroc,
-    "balanced_accuracy": lambda target, p: float(balanced_accuracy_score(target, p.argmax(axis=1))),
-}

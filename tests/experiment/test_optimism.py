@@ -4,7 +4,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_curve
 
 from experiment.combining import NEED_VAL
-from experiment.optimism import METRIC, FoldTables, choosers, gaps
+from experiment.metrics import score
+from experiment.optimism import FoldTables, choosers, gaps
 
 
 def predicted(rng, target, members, classes, skill=0.0):
@@ -85,11 +86,11 @@ def test_the_threshold_decides_as_the_best_point_of_the_roc_curve(positive, seed
     choose, metric = choosers(positive, 2)["threshold of the logit mean"]
     got = choose(p, target)(p)
     # One member: its logit mean is itself.
-    truth, score = target.numpy() == positive, p[0, :, positive].numpy()
-    fall_out, recall, thresholds = roc_curve(truth, score)
+    truth, ranked = target.numpy() == positive, p[0, :, positive].numpy()
+    fall_out, recall, thresholds = roc_curve(truth, ranked)
     cut = thresholds[np.argmax(recall - fall_out)]
-    assert (got.argmax(dim=1).numpy() == positive).tolist() == (score >= cut).tolist()
-    assert METRIC[metric](target.numpy(), got.numpy()) == pytest.approx(balanced_accuracy_score(truth, score >= cut))
+    assert (got.argmax(dim=1).numpy() == positive).tolist() == (ranked >= cut).tolist()
+    assert score(target.numpy(), got.numpy(), positive)[metric] == pytest.approx(balanced_accuracy_score(truth, ranked >= cut))
     np.testing.assert_allclose(got.sum(dim=1), 1)
 
 
@@ -106,4 +107,4 @@ def test_the_best_is_the_member_that_ranks_best_on_the_rows_it_is_chosen_on():
     p = torch.stack([predicted(rng, target, 1, 2, skill=-3.0)[0], perfect, predicted(rng, target, 1, 2, skill=-3.0)[0]])
     choose, _ = choosers(1, 2)["best of all combiners and members"]
     chosen = choose(p, target)(p)
-    assert METRIC["auroc"](target.numpy(), chosen.numpy()) == 1
+    assert score(target.numpy(), chosen.numpy(), positive=1)["auroc"] == 1
