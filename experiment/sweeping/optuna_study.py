@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
 from experiment.errors import UserError
@@ -45,20 +46,29 @@ class OptunaStudy(OptunaSweeper):
         named = ours.config.objective
         aims = objectives(named if isinstance(named, str) else list(named))
         # By its lease others know whether the process that asked for a trial is still there to tell what came of it.
-        lease = Lease.take(Path(ours.config.paths.runs).resolve() / FOLDER / ".processes" / uuid.uuid4().hex)
+        processes = Path(ours.config.paths.runs).resolve() / FOLDER / ".processes"
+        lease = Lease.take(processes / uuid.uuid4().hex)
         assert lease is not None
-        study = optuna.create_study(
-            study_name=ours.study_name, storage=ours.storage, sampler=ours.sampler, load_if_exists=True,
-            directions=["maximize" if aim.larger_is_better else "minimize" for aim in aims],
-        )  # fmt: skip
-        if study.trials:
-            ours.sampler.reseed_rng()  # else the seed would suggest the first points again
+        turn = FileLock(
+            processes / "turn"
+        )  # to make the study, and to ask: else two processes would both ask for the last trial
         with lease:
-            while (batch := min(ours.n_jobs, ours.n_trials - _counted(study))) > 0:
-                _recover(study)
-                trials = [study.ask() for _ in range(batch)]
-                for trial in trials:
-                    trial.set_user_attr(LEASE, str(lease.path))
+            with turn:
+                shared = ours.storage is not None and ours.study_name in optuna.get_all_study_names(ours.storage)
+                study = optuna.create_study(
+                    study_name=ours.study_name, storage=ours.storage, sampler=ours.sampler, load_if_exists=True,
+                    directions=["maximize" if aim.larger_is_better else "minimize" for aim in aims],
+                )  # fmt: skip
+            if shared:
+                ours.sampler.reseed_rng()  # else the seed would suggest again what it did to the first process
+            while True:
+                with turn:
+                    _recover(study)
+                    trials = [study.ask() for _ in range(min(ours.n_jobs, ours.n_trials - _counted(study)))]
+                    for trial in trials:
+                        trial.set_user_attr(LEASE, str(lease.path))
+                if not trials:
+                    break
                 overrides = ours._configure_trials(trials, space, fixed, further)
                 returned = ours.launcher.launch(overrides, initial_job_idx=ours.job_idx)
                 ours.job_idx += len(returned)

@@ -35,7 +35,8 @@ def headline(ledger: Ledger) -> list[str]:
     best, columns = ranked[0], [column.key for column in varied(trials)]
     chosen = ", ".join(f"{key}={brief(best.settings[key])}" for key in columns if key in best.settings) or "the only setting"
     values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in zip(ledger.objective, best.values, strict=True))
-    return [f"Best: {chosen} ({values}).", tried]
+    by = f" by {ledger.objective[0].name}" if len(ledger.objective) > 1 else ""
+    return [f"Best{by}: {chosen} ({values}).", tried]
 
 
 def _count(trials: list[Trial], state: str) -> int:

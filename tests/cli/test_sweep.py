@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from job import ROOT, TINY, train
 
@@ -92,6 +93,40 @@ def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert len(optuna.load_study(study_name="study", storage=storage).trials) == len(after)
     assert "7 settings tried" in again.stdout
+
+
+@pytest.mark.cluster
+def test_two_processes_fill_one_study_together(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    wanted = 9
+    command = [
+        sys.executable, ROOT / "train.py", *TINY, "-m", "sweep=optuna", *SVM, *QUIET, "sweep.race=null",
+        "model.svm.C=tag(log,interval(0.01,100))", f"hydra.sweeper.n_trials={wanted}",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    both = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    trials = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/runs/sweeps/optuna.db").trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * wanted
+    assert len({trial.params["model.svm.C"] for trial in trials}) == wanted, "one process tried what the other had tried"
+    assert len({trial.user_attrs["lease"] for trial in trials}) == 2, "one process did it all"
+
+
+@pytest.mark.cluster
+def test_two_objectives_are_optimised_together(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    done = train(
+        tmp_path, "-m", "sweep=optuna", *SVM, *QUIET, "model.svm.C=interval(0.1,10)", "hydra.sweeper.n_trials=3",
+        "objective=[val/auroc,seconds]", "sweep.race=null",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/runs/sweeps/optuna.db")
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    ledgers = [json.loads(file.read_text()) for file in (tmp_path / "runs" / "sweeps" / "study" / "trials").glob("*.json")]
+    told = [[sum(column) / len(column) for column in zip(*one["folds"].values(), strict=True)] for one in ledgers]
+    np.testing.assert_allclose(sorted(told), sorted(trial.values for trial in study.trials))
 
 
 def test_an_agents_run_is_the_summary_of_the_model_asked_for_and_holds_the_objective(tmp_path: Path, monkeypatch) -> None:
