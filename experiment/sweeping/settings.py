@@ -86,14 +86,14 @@ def importances(trials: Sequence[Trial]) -> dict[str, float]:
         return {}
     try:
         import optuna
-        from optuna.distributions import FloatDistribution
+        from optuna.distributions import BaseDistribution, FloatDistribution
     except ImportError:
         return {}
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     # Places, not names: with choices Optuna's trees take hours where there are many of them.
-    space = {column.key: FloatDistribution(0, 1) for column in columns}
+    space: dict[str, BaseDistribution] = {column.key: FloatDistribution(0, 1) for column in columns}
     for row in np.unique(np.linspace(0, len(complete) - 1, MOST).astype(int)):
         parameters = {column.key: float(column.places[row]) for column in columns}
         study.add_trial(optuna.trial.create_trial(params=parameters, distributions=space, value=complete[row].values[0]))
