@@ -131,6 +131,7 @@ def test_a_launcher_that_is_not_installed_is_told_with_the_way_out(tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.cluster
 def test_a_job_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     if importlib.util.find_spec("submitit") is None:
         pytest.skip("no submitit: pip install -e '.[cluster]'")
