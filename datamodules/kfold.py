@@ -25,7 +25,7 @@ from experiment.identity import file_digest
 from experiment.processes import ranks
 from experiment.tables import Part, SampleTable, Split
 
-SHOWN = 2**22  # pixels of a batch where nothing is trained: 163 images of 160 pixels a side
+SHOWN = 2**20  # pixels of a batch where nothing is trained, 40 images of 160 a side: what they become stays near a processor
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from lightning_modules.taps import STAGES, check_pooling, columns_of, pooled, ta
 from lightning_modules.weights import load_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as every torchvision weight file expects
-TOGETHER = 2**22  # pixels of one pass: 160 views of 160 pixels a side
+TOGETHER = {"cpu": 2**20}  # pixels of one pass, 40 views of 160 a side; larger ones are slower, and slow to begin with
+ELSEWHERE = 2**23  # a GPU wants all eight views of a batch
 
 
 class SkipBackbone(nn.Module):
@@ -171,7 +172,8 @@ class SkipBackbone(nn.Module):
         Views go through the network together, as many as make a batch large enough to be fast.
         """
         count = symmetries or self.symmetries
-        together = max(1, TOGETHER // (len(images) * images.shape[-1] ** 2))
+        pixels = TOGETHER.get(images.device.type, ELSEWHERE)
+        together = max(1, pixels // (len(images) * images.shape[-1] ** 2))
         results = []
         for start in range(0, count, together):
             # four symmetries: the quarter turns, which 0..3 are
