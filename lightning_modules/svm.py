@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn import config_context
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -89,12 +90,13 @@ def fit_svm(
     solver_of = solvers(x, settings, seed)
 
     best: tuple[float, tuple[float, float], Floats] | None = None
-    for gamma in settings.gammas:  # simplest first: of equal scores the simplest wins
-        decisions = _held_out(solver_of(gamma / x.shape[1]), signs, folds, settings.penalties)[:, :, scored]
-        for c, decided in zip(settings.penalties, decisions, strict=True):
-            auroc = float(np.mean([roc_auc_score(s[scored], d) for s, d in zip(signs, decided, strict=True)]))
-            if best is None or auroc > best[0]:
-                best = (auroc, (gamma, c), decided)
+    with config_context(skip_parameter_validation=True):  # a tenth of the search
+        for gamma in settings.gammas:  # simplest first: of equal scores the simplest wins
+            decisions = _held_out(solver_of(gamma / x.shape[1]), signs, folds, settings.penalties)[:, :, scored]
+            for c, decided in zip(settings.penalties, decisions, strict=True):
+                auroc = float(np.mean([roc_auc_score(s[scored], d) for s, d in zip(signs, decided, strict=True)]))
+                if best is None or auroc > best[0]:
+                    best = (auroc, (gamma, c), decided)
     assert best is not None
     auroc, (gamma, c), decided = best
 
