@@ -15,10 +15,10 @@ from experiment.processes import ranks
 from experiment.stages import stage
 
 
-def every_feature(
+def features_of(
     trainer: Trainer, model: LightningModule, sample_ids: Sequence[str], cache: DiskCache, symmetries: int | None = None
 ) -> NDArray[np.float32]:
-    """Every feature of these images in this order, (N, F_all); the network sees only what the cache does not have.
+    """The features that the model reads, of these images in this order, (N, F); its network sees only what the cache has not.
 
     They are averaged over so many `symmetries`, or over those that the model's network says.
     """
@@ -35,7 +35,7 @@ def every_feature(
     everywhere = all(ranks.gathered(found is not None))
     if found is None or not everywhere:
         found = computed(len(sample_ids), extracted)
-    return found.whole()
+    return found.columns(model.columns)
 
 
 def circumstances(trainer: Trainer, sample_ids: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.features import data_of, every_feature
+from callbacks.features import data_of, features_of
 from experiment.contracts import FitsOnFeatures, FoldModel
 from experiment.disk_cache import DiskCache
 from experiment.processes import ranks
@@ -44,12 +44,12 @@ class FitSVM(Callback):
         samples, split = data.samples, data.split
         if pl_module.same_in_all_folds:
             shown = samples.sample_id.tolist()
-            features = every_feature(trainer, pl_module, shown, self.cache)
+            features = features_of(trainer, pl_module, shown, self.cache)
         else:
             views = {"fit": LEARNED_VIEWS, "val": None, "test": None}
             passes = [(list(getattr(split, part)), views[part]) for part in PARTS]
             shown = [sample for ids, _ in passes for sample in ids]
-            features = np.concatenate([every_feature(trainer, pl_module, ids, self.cache, n) for ids, n in passes if ids])
+            features = np.concatenate([features_of(trainer, pl_module, ids, self.cache, n) for ids, n in passes if ids])
 
         row_of = {sample: row for row, sample in enumerate(shown)}
         ids = [*split.fit, *split.val]

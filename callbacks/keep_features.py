@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.features import data_of, every_feature
+from callbacks.features import data_of, features_of
 from experiment.contracts import AnswersFromFeatures
 from experiment.disk_cache import DiskCache
 
@@ -28,4 +28,4 @@ class KeepFeatures(Callback):
         data = data_of(trainer)
         for part in data.predict_parts:
             ids = list(getattr(data.split, part))
-            pl_module.keep(ids, every_feature(trainer, pl_module, ids, self.cache))
+            pl_module.keep(ids, features_of(trainer, pl_module, ids, self.cache))

@@ -172,8 +172,12 @@ class AnswersFromFeatures(Protocol):
 
     backbone: FeatureNetwork
 
+    @property
+    def columns(self) -> Sequence[int]:
+        """Which of all features the network can give it reads, (F,)."""
+
     def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
-        """Features (N, F_all) of rows that will be predicted, so that the network need not see them again."""
+        """Features (N, F) of rows that will be predicted, so that the network need not see them again."""
 
 
 @runtime_checkable
@@ -193,4 +197,4 @@ class FitsOnFeatures(AnswersFromFeatures, Protocol):
         sample_ids: Sequence[str],
         seed: int,
     ) -> Mapping[str, float]:
-        """Fit on features (N, F_all) of fit and val rows (`val` marks the latter); returns what was chosen, for logging."""
+        """Fit on features (N, F) of fit and val rows (`val` marks the latter); returns what was chosen, for logging."""

@@ -46,9 +46,9 @@ class Blocks(Sequence[Rows]):
     def __getitem__(self, row: Any) -> Any:
         return self.blocks[row // BLOCK][row % BLOCK]
 
-    def whole(self) -> Rows:
-        """All rows in memory."""
-        return np.concatenate(self.blocks)
+    def columns(self, chosen: Sequence[int]) -> Rows:
+        """These columns of all rows, in memory."""
+        return np.concatenate([block[:, chosen] for block in self.blocks])
 
 
 @dataclass(frozen=True)

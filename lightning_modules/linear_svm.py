@@ -13,7 +13,7 @@ from scipy.linalg import cho_factor, cho_solve
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-6  # of the gradient, relative to the one at zero weights
 STEPS = 100  # a handful is usual; a bound, should rounding keep the gradient above the tolerance
-CHUNK = 8192  # rows that are copied at once
+CHUNK = 2048  # rows that are copied at once
 
 
 def fit_linear(z: NDArray[np.floating], sign: Floats, weight: Floats, penalties: Sequence[float]) -> list[Floats]:

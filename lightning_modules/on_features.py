@@ -33,9 +33,8 @@ class OnFeatures(FoldModel):
         raise NotImplementedError
 
     def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
-        """Features (N, F_all) of rows that will be predicted."""
-        own = torch.from_numpy(features[:, self.columns])
-        self.known.update(zip(sample_ids, own, strict=True))
+        """Features (N, F) of rows that will be predicted."""
+        self.known.update(zip(sample_ids, torch.from_numpy(features), strict=True))
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
         """Sample ids and probabilities (B, K); rows whose features are known do not go through the network again."""

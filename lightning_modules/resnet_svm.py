@@ -124,7 +124,7 @@ class ResNetSVM(OnFeatures):
     ) -> Mapping[str, float]:
         """Fit the SVM on all rows; see `lightning_modules.svm.fit_svm`. Val rows are kept as predicted by inner folds."""
         scored = val if self.hparams["features_from"] == "finetuned" else np.ones_like(val)
-        svm = fit_svm(features[:, self.columns], target, group, scored, len(self.classes), self.settings, seed)
+        svm = fit_svm(features, target, group, scored, len(self.classes), self.settings, seed)
         self.head.fill(svm)
         self.how_fitted = svm.solver
         ids, is_val = np.asarray(sample_ids, dtype=object)[scored], val[scored]

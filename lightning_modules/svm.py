@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from experiment.errors import UserError
+from lightning_modules.linear_svm import CHUNK
 from lightning_modules.platt import machine_probabilities, platt
 from lightning_modules.svm_settings import SVMSettings
 from lightning_modules.svm_solvers import Solver, solvers
@@ -81,7 +82,9 @@ def fit_svm(
     Raises:
         UserError: the scored rows cannot be held out, because a class stands in too few of their groups.
     """
-    scaler = StandardScaler().fit(features)
+    scaler = StandardScaler()
+    for begin in range(0, len(features), CHUNK):  # or it would hold a copy of all in float64
+        scaler.partial_fit(features[begin : begin + CHUNK])
     center, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
     x = features - center
     x /= scale

@@ -44,7 +44,7 @@ def test_rows_are_computed_once_and_come_back_to_the_bit(tmp_path: Path) -> None
     assert network.asked == [range(0, BLOCK), range(BLOCK, 2 * BLOCK), range(2 * BLOCK, ROWS)]
     for blocks in (first, again):
         assert len(blocks) == ROWS
-        assert np.array_equal(blocks.whole(), Network()(range(ROWS)))
+        assert np.array_equal(blocks.columns(range(4)), Network()(range(ROWS)))
         assert blocks[ROWS - 1][0] == ROWS - 1
 
 
@@ -53,7 +53,9 @@ def test_rows_are_mapped_and_not_held_in_memory(tmp_path: Path) -> None:
 
 
 def test_rows_without_a_cache_are_the_same(tmp_path: Path) -> None:
-    assert np.array_equal(computed(ROWS, Network()).whole(), room(tmp_path).get({}, ROWS, Network()).whole())
+    assert np.array_equal(
+        computed(ROWS, Network()).columns(range(4)), room(tmp_path).get({}, ROWS, Network()).columns(range(4))
+    )
 
 
 def test_another_description_is_another_entry(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_damaged_block_alone_is_made_anew(tmp_path: Path, damage: Callable[[Pa
     network = Network()
     room(tmp_path).get({}, ROWS, network)
     damage(files(tmp_path)[1])
-    assert np.array_equal(room(tmp_path).get({}, ROWS, network).whole(), Network()(range(ROWS)))
+    assert np.array_equal(room(tmp_path).get({}, ROWS, network).columns(range(4)), Network()(range(ROWS)))
     assert network.asked[3:] == [range(BLOCK, 2 * BLOCK)]
 
 
@@ -140,7 +142,7 @@ def test_a_block_that_another_process_is_at_is_left_to_it(tmp_path: Path, monkey
 
     monkeypatch.setattr(disk_cache.time, "sleep", finished)
     network = Network()
-    assert np.array_equal(room(tmp_path).get({}, ROWS, network).whole(), Network()(range(ROWS)))
+    assert np.array_equal(room(tmp_path).get({}, ROWS, network).columns(range(4)), Network()(range(ROWS)))
     assert network.asked == []
 
 
@@ -152,7 +154,7 @@ def _fill(folder: Path, count: Any, go: Any) -> None:
 
     go.wait()
     got = room(folder).get({}, 20 * BLOCK, rows)
-    assert np.array_equal(got.whole(), Network()(range(20 * BLOCK)))
+    assert np.array_equal(got.columns(range(4)), Network()(range(20 * BLOCK)))
 
 
 def test_processes_fill_an_entry_together_and_no_row_twice(tmp_path: Path) -> None:
@@ -166,3 +168,8 @@ def test_processes_fill_an_entry_together_and_no_row_twice(tmp_path: Path) -> No
         process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
     assert count.value == 20 * BLOCK
+
+
+def test_columns_are_those_asked_for_in_their_order() -> None:
+    blocks = computed(ROWS, lambda rows: np.array([[row, -row, 10 * row] for row in rows], dtype=np.float32))
+    assert np.array_equal(blocks.columns([2, 0]), np.stack([10 * np.arange(ROWS), np.arange(ROWS)], axis=1))

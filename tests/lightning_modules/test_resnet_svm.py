@@ -13,9 +13,6 @@ from lightning_modules.resnet_svm import ResNetSVM
 CLASSES = ["absent", "present"]
 
 
-F_ALL = 3 * (64 + 64 + 128 + 256 + 512)  # three poolings of the stem and four stages
-
-
 def resnet_svm(**changes: object) -> ResNetSVM:
     return ResNetSVM(**{"classes": CLASSES, "backbone": BACKBONE, "features_from": "finetuned", "svm": SVM, **changes})
 
@@ -54,7 +51,7 @@ def test_held_out_predictions_are_of_the_val_rows(features_from: str, held_out: 
     model = resnet_svm(features_from=features_from)
     rng = np.random.default_rng(0)
     target = np.arange(80) % 2
-    features = (rng.normal(size=(80, F_ALL)) + target[:, None]).astype(np.float32)
+    features = (rng.normal(size=(80, model.backbone.features)) + target[:, None]).astype(np.float32)
     val = np.arange(80) >= 60
     ids = [f"s{i}" for i in range(80)]
     model.fit_head(features, target, np.array([f"g{i // 2}" for i in range(80)], dtype=object), val, ids, seed=0)
@@ -77,7 +74,7 @@ def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch:
     for features_from in ("finetuned", "pretrained"):
         model = resnet_svm(features_from=features_from)
         with pytest.raises(StopIteration):
-            model.fit_head(np.zeros((80, F_ALL), np.float32), None, None, val, [], 0)  # type: ignore[arg-type]
+            model.fit_head(np.zeros((80, model.backbone.features), np.float32), None, None, val, [], 0)  # type: ignore[arg-type]
     assert scored == {"finetuned": 20, "pretrained": 80}
 
 
