@@ -3,8 +3,6 @@
 # Both make their own environment in .venv from pyproject.toml; PYTHON=python3.13 chooses another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
-# A pause instead of a busy wait between parallel regions: two jobs on one machine no longer slow each other down.
-export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test lint lock clean
 

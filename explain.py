@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
 from experiment.config import plain
+from experiment.processes.cores import sleep_while_waiting
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -35,4 +36,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    sleep_while_waiting()
     main()

@@ -12,6 +12,7 @@ from experiment.cli import one_line_errors
 from experiment.config import plain
 from experiment.importing import without_collection
 from experiment.processes.cluster import share_code
+from experiment.processes.cores import sleep_while_waiting
 
 if TYPE_CHECKING:
     from experiment.again import Command
@@ -76,6 +77,7 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
 
 
 if __name__ == "__main__":
+    sleep_while_waiting()
     share_code(CONF.parent)
     with execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):  # what Hydra itself may build from a config
         main()

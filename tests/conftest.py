@@ -2,7 +2,10 @@
 
 import os
 
+from experiment.processes.cores import sleep_while_waiting
+
 os.environ.setdefault("WANDB_MODE", "offline")
+sleep_while_waiting()
 
 import pandas as pd
 import pytest

@@ -15,7 +15,7 @@ TINY = [
 
 def command(script: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script of the project from within `folder`."""
-    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "WANDB_MODE": "offline"}
     return subprocess.run(
         [sys.executable, ROOT / script, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,10 +1,20 @@
-"""How many processor cores this job may use: a cluster, a container or a launcher may give it fewer than the machine has."""
+"""Processor cores: how many this job may use (a cluster, a container or a launcher may give it fewer than the machine has)."""
 
 import os
 from pathlib import Path
 
 GRANTED = "EM_GRANULES_CORES"  # what a launcher gives each of its jobs, where nothing else keeps a job to it
 CGROUP = Path("/sys/fs/cgroup")
+
+
+def sleep_while_waiting() -> None:
+    """Threads that wait for work leave the cores to others: to jobs beside this one, and to the libraries in this process.
+
+    NumPy, SciPy and PyTorch each bring threads, which by default wait by going in circles for some milliseconds. It must come
+    before any of them is imported; processes that this one starts inherit it.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2⁴ cycles
 
 
 def cores() -> int:

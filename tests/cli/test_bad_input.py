@@ -309,7 +309,7 @@ def command(cwd: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     return subprocess.run(
         [sys.executable, str(TRAIN), *overrides], cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
-        env={**environment, "OMP_WAIT_POLICY": "passive", "WANDB_MODE": "offline"},
+        env={**environment, "WANDB_MODE": "offline"},
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def imported(script: str, folder: Path, *arguments: str) -> tuple[set[str], subp
         f"sys.path.insert(0, {str(job.ROOT)!r})\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    environment = {**os.environ, "WANDB_MODE": "offline", "OMP_WAIT_POLICY": "passive"}
+    environment = {**os.environ, "WANDB_MODE": "offline"}
     done = subprocess.run(
         [sys.executable, "-c", watched], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

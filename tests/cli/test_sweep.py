@@ -1,7 +1,6 @@
 """Sweeps as a person types them, on tiny images: a grid, Optuna killed and taken up again, an agent of W&B."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -69,9 +68,8 @@ def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -
         sys.executable, ROOT / "train.py", *TINY, "-m", "sweep=optuna", *SVM, *QUIET,
         "model.svm.C=tag(log,interval(0.01,100))", "model.svm.gamma=choice(0.1,1)", f"hydra.sweeper.n_trials={wanted}",
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     storage = f"sqlite:///{tmp_path}/runs/sweeps/optuna.db"
-    first = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     trials = tmp_path / "runs" / "sweeps" / "study" / "trials"
     while len(list(trials.glob("[!.]*.json"))) < 3:
         assert first.poll() is None, "the sweep ended before it could be killed"
@@ -83,14 +81,14 @@ def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -
     assert len(lost) == 1
     assert len(killed) < wanted
 
-    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     after = optuna.load_study(study_name="study", storage=storage).trials
     finished = [trial for trial in after if trial.state.name in ("COMPLETE", "PRUNED")]
     assert len(finished) == wanted
     assert lost[0].params in [trial.params for trial in finished], "the settings of the killed trial were tried again"
     assert [trial.params for trial in after[: len(killed)]] == [trial.params for trial in killed]
 
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert len(optuna.load_study(study_name="study", storage=storage).trials) == len(after)
     assert "7 settings tried" in again.stdout
 
@@ -104,8 +102,7 @@ def test_two_processes_fill_one_study_together(tmp_path: Path) -> None:
         sys.executable, ROOT / "train.py", *TINY, "-m", "sweep=optuna", *SVM, *QUIET, "sweep.race=null",
         "model.svm.C=tag(log,interval(0.01,100))", f"hydra.sweeper.n_trials={wanted}",
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    both = [subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait() for process in both] == [0, 0]
     trials = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/runs/sweeps/optuna.db").trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * wanted

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiment.processes import cores as module
-from experiment.processes.cores import GRANTED, cores
+from experiment.processes.cores import GRANTED, cores, sleep_while_waiting
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,10 @@ def test_the_quota_is_that_of_the_tightest_group(monkeypatch: pytest.MonkeyPatch
     assert module._quota() is None
     (tmp_path / own.strip("/") / "cpu.max").write_text("250000 100000\n")
     assert module._quota() == 3
+
+
+def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
+    sleep_while_waiting()
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_THREAD_TIMEOUT"]) == ("active", "4")
