@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from callbacks.features import data_of, features_of
 from experiment.contracts import FitsOnFeatures, FoldModel
 from experiment.disk_cache import DiskCache
+from experiment.hardware import return_memory
 from experiment.processes import ranks
 from experiment.stages import stage
 from experiment.tables import PARTS
@@ -51,6 +52,7 @@ class FitSVM(Callback):
             shown = [sample for ids, _ in passes for sample in ids]
             features = np.concatenate([features_of(trainer, pl_module, ids, self.cache, n) for ids, n in passes if ids])
 
+        return_memory()  # of the activations
         row_of = {sample: row for row, sample in enumerate(shown)}
         ids = [*split.fit, *split.val]
         rows = samples.select(ids)

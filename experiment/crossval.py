@@ -19,6 +19,7 @@ from experiment.environment import environment
 from experiment.errors import UserError
 from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme, Splits
+from experiment.hardware import return_memory
 from experiment.identity import Record, decisive, digest
 from experiment.lease import Holder, holder
 from experiment.merging import merge
@@ -156,6 +157,7 @@ class CrossValidation:
         if ranks.is_first():
             unfinished.clear()
         ranks.wait()
+        return_memory()
         return FinishedFold(run.path / split.name)
 
     def held(self, recipe: Recipe, split: Split) -> Holder | None:

@@ -1,6 +1,7 @@
-"""Settings that follow from the machine, not from the user."""
+"""What follows from the machine, not from the user: precision, and how memory is kept and given back."""
 
 import ctypes
+import gc
 import platform
 
 import torch
@@ -24,8 +25,18 @@ def keep_freed_memory() -> None:
 
     Without it each batch on a CPU faults its activations in anew, page by page. Other allocators need nothing.
     """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
+    if (libc := _glibc()) is not None:
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(M_TOP_PAD, KEPT_FREE)
+
+
+def return_memory() -> None:
+    """Between pieces of work: what nobody holds any more goes back to the kernel, models and trainers that hold each other too."""
+    gc.collect()
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

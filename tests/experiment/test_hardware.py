@@ -1,7 +1,9 @@
+import weakref
+
 import pytest
 import torch
 
-from experiment.hardware import best_precision, keep_freed_memory
+from experiment.hardware import best_precision, keep_freed_memory, return_memory
 
 
 @pytest.mark.parametrize(("able", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
@@ -24,3 +26,14 @@ def test_a_cpu_takes_bfloat16_where_it_has_it_in_hardware(monkeypatch, capabilit
 def test_the_allocator_still_works_after_it_was_told_to_keep_memory() -> None:
     keep_freed_memory()
     assert torch.ones(2_000_000).sum() == 2_000_000
+
+
+def test_what_holds_itself_is_given_back() -> None:
+    """As a model and its trainer do."""
+    tensor = torch.ones(3)
+    tensor.itself = tensor  # type: ignore[attr-defined]
+    seen = weakref.ref(tensor)
+    del tensor
+    assert seen() is not None
+    return_memory()
+    assert seen() is None
