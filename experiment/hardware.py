@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
 
 
 def return_memory() -> None:
-    """Between pieces of work: what nobody holds any more goes back to the kernel, models and trainers that hold each other too."""
+    """What nobody uses any more goes back to the kernel, models and trainers that hold each other too."""
     gc.collect()
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
