@@ -62,6 +62,17 @@ def test_with_few_patients_all_swaps_are_counted(k, repeats, seed):
     assert got == pytest.approx(brute_force(target, first, second, k - 1, patient))
 
 
+def test_delong_gives_the_published_error_of_a_published_example():
+    """109 computed tomograms rated 1 to 5 (Hanley & McNeil, Radiology 1982, table I); figures of `roctab` in Stata's manual."""
+    normal, abnormal = [33, 6, 6, 11, 2], [3, 2, 2, 11, 33]
+    rating = np.r_[np.repeat(range(1, 6), normal), np.repeat(range(1, 6), abnormal)].astype(float)
+    area, covariance = delong(np.repeat([False, True], [sum(normal), sum(abnormal)]), rating[:, None])
+    error = float(np.sqrt(covariance[0, 0]))
+    assert [round(float(area[0]), 4), round(error, 4)] == [0.8932, 0.0307]
+    ends = area[0] + stats.norm.ppf([0.025, 0.975]) * error
+    assert [round(float(end), 5) for end in ends] == [0.83295, 0.95339]
+
+
 def test_the_smallest_exact_p_value_is_two_of_all_swaps():
     target, wrong, right = np.array([0, 1] * 4), two(np.full((1, 8), 0.4)), two(np.array([[0.1, 0.9] * 4]))
     assert permutation_test(target, right, wrong, 1, np.repeat(np.arange(4), 2))["accuracy"] == 2 / 2**4
