@@ -63,7 +63,7 @@ def test_with_few_patients_all_swaps_are_counted(k, repeats, seed):
 
 
 def test_delong_gives_the_published_error_of_a_published_example():
-    """109 computed tomograms rated 1 to 5 (Hanley & McNeil, Radiology 1982, table I); figures of `roctab` in Stata's manual."""
+    """109 computed tomograms rated 1 to 5 (Hanley & McNeil, Radiology 1982); figures of `roctab` in Stata's manual."""
     normal, abnormal = [33, 6, 6, 11, 2], [3, 2, 2, 11, 33]
     rating = np.r_[np.repeat(range(1, 6), normal), np.repeat(range(1, 6), abnormal)].astype(float)
     area, covariance = delong(np.repeat([False, True], [sum(normal), sum(abnormal)]), rating[:, None])
