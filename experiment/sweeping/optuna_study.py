@@ -49,9 +49,8 @@ class OptunaStudy(OptunaSweeper):
         processes = Path(ours.config.paths.runs).resolve() / FOLDER / ".processes"
         lease = Lease.take(processes / uuid.uuid4().hex)
         assert lease is not None
-        turn = FileLock(
-            processes / "turn"
-        )  # to make the study, and to ask: else two processes would both ask for the last trial
+        # To make the study, and to ask: else two processes would both ask for the last trial.
+        turn = FileLock(processes / "turn")
         with lease:
             with turn:
                 shared = ours.storage is not None and ours.study_name in optuna.get_all_study_names(ours.storage)
