@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
 from experiment.config import plain
+from experiment.importing import leaving_at_once
 from experiment.processes.cores import sleep_while_waiting
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -37,4 +38,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     sleep_while_waiting()
-    main()
+    with leaving_at_once():
+        main()

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from experiment.cli import one_line_errors
 from experiment.config import plain
-from experiment.importing import without_collection
+from experiment.importing import leaving_at_once, without_collection
 from experiment.processes.cluster import share_code
 from experiment.processes.cores import sleep_while_waiting
 
@@ -79,5 +79,6 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
 if __name__ == "__main__":
     sleep_while_waiting()
     share_code(CONF.parent)
-    with execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):  # what Hydra itself may build from a config
+    # SweepEvents is what Hydra itself may build from a config.
+    with leaving_at_once(), execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):
         main()

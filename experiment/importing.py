@@ -1,7 +1,10 @@
-"""Imports at full speed: PyTorch and Lightning make half a million objects that live as long as the process."""
+"""Imports at full speed, and an end without delay: PyTorch and Lightning make half a million objects that stay to the end."""
 
 import atexit
 import gc
+import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,3 +24,23 @@ def without_collection() -> Iterator[None]:
             gc.freeze()
             atexit.register(gc.unfreeze)  # some libraries complain of what is not collected at the end
             gc.enable()
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """A process that comes out of the block without an error ends when its exit handlers have run.
+
+    Python would take every object apart first, which takes longer than importing them.
+    """
+    done = False
+
+    def leave() -> None:
+        if done:
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+
+    atexit.register(leave)  # handlers run in reverse order: this one after all that are registered inside the block
+    yield
+    done = True

@@ -1,6 +1,9 @@
-"""Heavy imports without garbage collection, which goes on afterwards as it was."""
+"""Heavy imports without garbage collection, which goes on afterwards as it was; an end without delay."""
 
 import gc
+import subprocess
+import sys
+from pathlib import Path
 
 from experiment.importing import without_collection
 
@@ -23,3 +26,33 @@ def test_a_collector_that_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+PROGRAM = """
+import atexit, sys
+from experiment.importing import leaving_at_once
+class TakenApart:
+    def __del__(self):
+        print("taken apart")
+kept = TakenApart()
+with leaving_at_once():
+    atexit.register(print, "handler")
+    print("work")
+    if len(sys.argv) > 1:
+        sys.exit("error: no")
+"""
+
+
+def ended(*arguments: str) -> tuple[int, list[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_a_process_that_did_its_work_ends_after_its_exit_handlers() -> None:
+    assert ended() == (0, ["work", "handler"], "")
+
+
+def test_an_error_ends_as_ever() -> None:
+    assert ended("fail") == (1, ["work", "handler", "taken apart"], "error: no\n")
