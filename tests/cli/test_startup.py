@@ -29,11 +29,13 @@ def imported(script: str, folder: Path, *arguments: str) -> tuple[set[str], subp
     """The packages that a command has imported when it ends, and the command."""
     told = folder / "imported.json"
     watched = (
-        "import atexit, json, pathlib, runpy, sys\n"
-        f"atexit.register(lambda: pathlib.Path({str(told)!r}).write_text(json.dumps([*sys.modules])))\n"
+        "import json, pathlib, runpy, sys\n"
         f"sys.argv = {[str(job.ROOT / script), *arguments]!r}\n"
         f"sys.path.insert(0, {str(job.ROOT)!r})\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "try:\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally:\n"
+        f"    pathlib.Path({str(told)!r}).write_text(json.dumps([*sys.modules]))\n"
     )
     environment = {**os.environ, "WANDB_MODE": "offline"}
     done = subprocess.run(
