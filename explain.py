@@ -5,10 +5,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.cli import one_line_errors
 from experiment.config import plain
-from experiment.importing import leaving_at_once
+from experiment.console.cli import one_line_errors
 from experiment.processes.cores import sleep_while_waiting
+from experiment.processes.importing import leaving_at_once
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -19,10 +19,10 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     config = plain(cfg)
-    from experiment import terminal
     from experiment.build import build
-    from experiment.finished import FinishedRun
+    from experiment.console import terminal
     from experiment.maps import explain
+    from experiment.store.finished import FinishedRun
 
     terminal.quiet()
     run = FinishedRun.at(Path(config["run"]))

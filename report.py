@@ -5,8 +5,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.cli import one_line_errors
 from experiment.config import plain
+from experiment.console.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -17,7 +17,7 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Read the runs, gather what they prove, write the page. Nothing is trained."""
     config = plain(cfg)
-    from experiment import terminal
+    from experiment.console import terminal
     from experiment.report.writing import report_on, requested
 
     runs, folder = requested(config["run"], config["out"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.cli import one_line_errors
 from experiment.config import plain
+from experiment.console.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -18,8 +18,8 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Read the folder of all runs and show what is there. Nothing is written."""
     config = plain(cfg)
-    from experiment import terminal
-    from experiment.status import print_status
+    from experiment.console import terminal
+    from experiment.console.status import print_status
 
     root = Path(config["paths"]["runs"]).resolve()
     while True:

@@ -8,15 +8,15 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from experiment.cli import one_line_errors
 from experiment.config import plain
-from experiment.importing import leaving_at_once, without_collection
+from experiment.console.cli import one_line_errors
 from experiment.processes.cluster import share_code
 from experiment.processes.cores import sleep_while_waiting
+from experiment.processes.importing import leaving_at_once, without_collection
 
 if TYPE_CHECKING:
-    from experiment.again import Command
-    from experiment.results import Result
+    from experiment.evaluation.results import Result
+    from experiment.store.again import Command
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -32,9 +32,9 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
     config = plain(cfg)
-    from experiment import terminal
-    from experiment.again import Command, repeat
+    from experiment.console import terminal
     from experiment.processes.entering import alone, enter
+    from experiment.store.again import Command, repeat
     from experiment.sweeping.context import RacedOutError
     from experiment.sweeping.objective import of_run
 
@@ -52,13 +52,13 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
 def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     """Train what is missing, and publish what is complete."""
     with without_collection():
-        from experiment import terminal
+        from experiment.console import terminal
+        from experiment.console.summary import print_published, print_results
         from experiment.job import prepare
         from experiment.processes.side_by_side import ready, work_of
-        from experiment.publishing import publish
-        from experiment.summary import print_published, print_results
         from experiment.sweeping.context import in_sweep
         from experiment.sweeping.trial import trial
+        from experiment.tracking.publishing import publish
 
         ready(config)
     validation, recipe = prepare(config, terminal.err)

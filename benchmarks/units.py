@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torchvision import models
 
-from experiment.evidence import Cohort, intervals
+from experiment.evaluation.evidence import Cohort, intervals
+from experiment.evaluation.metrics import summarise
 from experiment.folds import partition
-from experiment.lease import Lease
-from experiment.metrics import summarise
+from experiment.store.lease import Lease
 from experiment.sweeping.ledger import Ledger, Trial
 from experiment.tables import SampleTable, predictions
 from lightning_modules.taps import POOLINGS, taps_of

@@ -10,8 +10,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import batches, circumstances, data_of, inference
 from experiment.contracts import AnswersFromFeatures
-from experiment.disk_cache import DiskCache
 from experiment.stages import stage
+from experiment.store.disk_cache import DiskCache
 
 
 class CacheFrozen(Callback):

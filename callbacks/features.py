@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
 from experiment.contracts import AnswersFromFeatures, Batch, FoldData
-from experiment.disk_cache import DiskCache, computed
 from experiment.processes import ranks
 from experiment.stages import stage
+from experiment.store.disk_cache import DiskCache, computed
 
 
 def features_of(

@@ -10,10 +10,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, features_of
 from experiment.contracts import FitsOnFeatures, FoldModel
-from experiment.disk_cache import DiskCache
-from experiment.hardware import return_memory
 from experiment.processes import ranks
+from experiment.processes.hardware import return_memory
 from experiment.stages import stage
+from experiment.store.disk_cache import DiskCache
 from experiment.tables import PARTS
 
 # A network was fine-tuned on its fit rows in all their symmetries and answers alike to each: their average says what one says.

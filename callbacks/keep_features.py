@@ -6,7 +6,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, features_of
 from experiment.contracts import AnswersFromFeatures
-from experiment.disk_cache import DiskCache
+from experiment.store.disk_cache import DiskCache
 
 
 class KeepFeatures(Callback):

@@ -19,10 +19,10 @@ from datamodules.images import Pixels
 from datamodules.shared_batches import SharedBatches
 from experiment.audit import audit
 from experiment.contracts import FoldData
-from experiment.disk_cache import DiskCache
 from experiment.errors import UserError, not_allowed
-from experiment.identity import file_digest
 from experiment.processes import ranks
+from experiment.store.disk_cache import DiskCache
+from experiment.store.identity import file_digest
 from experiment.tables import Part, SampleTable, Split
 
 SHOWN = 2**20  # pixels of a batch where nothing is trained, 40 images of 160 a side: what they become stays near a processor

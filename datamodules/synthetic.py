@@ -12,7 +12,7 @@ from datamodules import tem
 from datamodules.kfold import KFoldDataModule, Row
 from datamodules.tem import draw_patient, render
 from experiment.errors import UserError
-from experiment.identity import file_digest
+from experiment.store.identity import file_digest
 
 LABELS = ("absent", "present")
 
@@ -58,7 +58,8 @@ class SyntheticDataModule(KFoldDataModule):
     def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
         """The settings and the code that draw the images."""
         settings = {"patients": self.patients, "difficulty": self.difficulty, "seed": self.drawing_seed}
-        return {**settings, "size": self.image_size, "drawing": file_digest(Path(tem.__file__))}
+        drawing = [file_digest(file) for file in sorted(Path(tem.__file__).parent.glob("*.py"))]
+        return {**settings, "size": self.image_size, "drawing": drawing}
 
     def granule_mask(self, sample_id: str) -> NDArray[np.bool_]:
         """The truth, (image_size, image_size): True where a granule lies."""

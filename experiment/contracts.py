@@ -14,7 +14,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiment.disk_cache import Blocks
+from experiment.store.disk_cache import Blocks
 from experiment.tables import FinishedFold, Part, SampleTable, Split
 
 

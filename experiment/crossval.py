@@ -13,30 +13,30 @@ from typing import Any
 import pandas as pd
 from pytorch_lightning import seed_everything
 
-from experiment.attempt import attempt
+from experiment.console.progress import Progress
 from experiment.contracts import FoldData, LearnsFromTables
 from experiment.environment import environment
 from experiment.errors import UserError
-from experiment.finished import FinishedRun
+from experiment.evaluation.merging import merge
+from experiment.evaluation.metrics import scores_by_part
+from experiment.evaluation.oof import out_of_fold
+from experiment.evaluation.results import Result
 from experiment.folds import FoldScheme, Splits
-from experiment.hardware import return_memory
-from experiment.identity import Record, decisive, digest
-from experiment.lease import Holder, holder
-from experiment.merging import merge
-from experiment.metrics import scores_by_part
-from experiment.oof import out_of_fold
 from experiment.processes import ranks
+from experiment.processes.hardware import return_memory
 from experiment.processes.launching import meet
-from experiment.progress import Progress
 from experiment.recipe import Recipe
-from experiment.results import Result
-from experiment.resume import Unfinished
 from experiment.seeds import seed_for
-from experiment.shared import keep
 from experiment.stages import recording
-from experiment.store import Run, scratch
+from experiment.store.attempt import attempt
+from experiment.store.finished import FinishedRun
+from experiment.store.identity import Record, decisive, digest
+from experiment.store.lease import Holder, holder
+from experiment.store.resume import Unfinished
+from experiment.store.runs import Run, scratch
+from experiment.store.shared import keep
 from experiment.tables import FinishedFold, Split
-from experiment.tracking import Tracker
+from experiment.tracking.trackers import Tracker
 from experiment.training import fit, make_callbacks, make_trainer, predict, save
 
 POLL = 2.0  # seconds between looks at folds that other jobs are at

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from experiment.identity import digest, file_digest
+from experiment.store.identity import digest, file_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN = ("experiment", "datamodules", "lightning_modules", "callbacks")

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiment.errors import UserError
-from experiment.identity import digest
 from experiment.seeds import seed_for
+from experiment.store.identity import digest
 from experiment.tables import PARTS, SampleTable, Split
 
 ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold

@@ -5,19 +5,19 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment import terminal
 from experiment.build import build
+from experiment.console import terminal
+from experiment.console.progress import Progress
 from experiment.contracts import FoldData
 from experiment.crossval import CrossValidation
 from experiment.folds import Splits
-from experiment.hardware import keep_freed_memory
-from experiment.identity import digest
 from experiment.processes import ranks
 from experiment.processes.data_parallel import check
-from experiment.progress import Progress
+from experiment.processes.hardware import keep_freed_memory
 from experiment.recipe import Recipe, plan
+from experiment.store.identity import digest
 from experiment.sweeping.context import in_sweep
-from experiment.tracking import NoTracker
+from experiment.tracking.trackers import NoTracker
 from experiment.training import make_trainer
 
 SHORT = 3.0  # seconds: in a sweep, folds that take less are not told one by one

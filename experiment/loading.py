@@ -4,7 +4,7 @@ import torch
 
 from experiment.build import class_of
 from experiment.contracts import FoldModel, LearnsFromTables
-from experiment.shared import kept
+from experiment.store.shared import kept
 from experiment.tables import FinishedFold
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 from experiment.contracts import FoldData, KnowsTruth
 from experiment.errors import UserError
 from experiment.explaining import heat_maps, overlay, peaks_inside
-from experiment.finished import FinishedRun
 from experiment.folds import Splits
 from experiment.loading import load_model
+from experiment.store.finished import FinishedRun
 from experiment.tables import Split
 
 BATCH = 8  # images mapped together: gradients of an ensemble over eight symmetries take memory

@@ -10,8 +10,8 @@ import torch
 from experiment.build import build, class_of
 from experiment.contracts import FoldModel
 from experiment.errors import UserError, not_allowed
-from experiment.finished import FinishedRun
-from experiment.identity import Record, decisive, digest
+from experiment.store.finished import FinishedRun
+from experiment.store.identity import Record, decisive, digest
 from experiment.training import make_callbacks, make_trainer
 
 # What the engine reads in a model's config; everything else goes to the constructor of its class.

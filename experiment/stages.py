@@ -30,7 +30,7 @@ class Stages:
     inner: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """All of it as plain values, with the peak of memory; see `experiment.cost`."""
+        """All of it as plain values, with the peak of memory; see `experiment.evaluation.cost`."""
         return {
             "stages": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "images": {name: count for name, count in self.images.items() if count},

@@ -18,11 +18,11 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 
 from experiment.build import build
 from experiment.contracts import FoldData, FoldModel
-from experiment.hardware import best_precision
 from experiment.processes import ranks
 from experiment.processes.data_parallel import apart, together
-from experiment.resume import KeepEpochs, Unfinished
+from experiment.processes.hardware import best_precision
 from experiment.stages import stage
+from experiment.store.resume import KeepEpochs, Unfinished
 from experiment.tables import Part, predictions
 
 

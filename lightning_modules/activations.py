@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.disk_cache import Blocks
+from experiment.store.disk_cache import Blocks
 
 
 @dataclass(frozen=True)

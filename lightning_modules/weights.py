@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import models
 
 from experiment.errors import UserError, not_allowed, some
-from experiment.identity import file_digest
+from experiment.store.identity import file_digest
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment import terminal
+from experiment.console import terminal
 from experiment.folds import FoldScheme, Splits
 
 terminal.quiet()

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from experiment.finished import SAMPLES, FinishedRun, write_samples
+from experiment.evaluation.metrics import scores_by_part, summarise
 from experiment.folds import FoldScheme
-from experiment.metrics import scores_by_part, summarise
+from experiment.store.finished import SAMPLES, FinishedRun, write_samples
 from experiment.tables import SampleTable, predictions
 
 

@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.config import plain
+from experiment.console.progress import Progress
+from experiment.console.terminal import err
 from experiment.crossval import CrossValidation
+from experiment.evaluation.results import Result
 from experiment.folds import FoldScheme
-from experiment.progress import Progress
 from experiment.recipe import plan
-from experiment.results import Result
-from experiment.terminal import err
-from experiment.tracking import NoTracker
+from experiment.tracking.trackers import NoTracker
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -17,8 +17,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from datamodules.folder import FolderDataModule
-from experiment.finished import FinishedRun
 from experiment.loading import load_model
+from experiment.store.finished import FinishedRun
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 DATA, WEIGHTS = os.environ.get("EM_GRANULES_DATA"), os.environ.get("EM_GRANULES_WEIGHTS")

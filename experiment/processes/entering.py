@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiment import terminal
+from experiment.console import terminal
 from experiment.processes import ranks
 from experiment.processes.cluster import enter_job
 from experiment.processes.launching import follow

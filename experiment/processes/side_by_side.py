@@ -11,13 +11,13 @@ from rich.console import Console
 
 from experiment.build import class_of
 from experiment.crossval import CrossValidation, Missing, Work, one_by_one
-from experiment.identity import digest
 from experiment.job import prepare
 from experiment.processes import ranks
 from experiment.processes.clone import Clone
 from experiment.processes.cores import cores
 from experiment.processes.workers import Task, Workers, run_tasks
 from experiment.recipe import Recipe
+from experiment.store.identity import digest
 from experiment.tables import Split
 
 _folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from experiment.errors import UserError
-from experiment.evidence import Cohort, hardest
-from experiment.finished import FinishedRun
+from experiment.evaluation.evidence import Cohort, hardest
 from experiment.report.findings import headline, warnings
 from experiment.report.numbers import Numbers
+from experiment.store.finished import FinishedRun
 from experiment.tables import probability_columns
 
 HARDEST = 12
@@ -51,7 +51,7 @@ class Content:
 
     @property
     def evidence(self) -> Mapping[str, Any]:
-        """As `experiment.evidence.evidence` gives it."""
+        """As `experiment.evaluation.evidence.evidence` gives it."""
         return self.numbers.evidence
 
     @property

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from experiment.evidence import TESTED
-from experiment.finished import FinishedRun
-from experiment.metrics import METRICS
+from experiment.evaluation.evidence import TESTED
+from experiment.evaluation.metrics import METRICS
 from experiment.report import fitting
 from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
 from experiment.report.fitting import alike, each, spanned
+from experiment.store.finished import FinishedRun
 from experiment.tables import PARTS, SampleTable, probability_columns
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiment.evidence import TESTED
-from experiment.finished import FinishedRun
+from experiment.evaluation.evidence import TESTED
 from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
+from experiment.store.finished import FinishedRun
 
 TRAINER = ("precision", "gradient_clip_val", "accumulate_grad_batches")  # settings of the Trainer that change the numbers
 COPIES = {

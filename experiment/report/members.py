@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from experiment.finished import FinishedRun
-from experiment.optimism import FoldTables, gaps
+from experiment.evaluation.optimism import FoldTables, gaps
+from experiment.store.finished import FinishedRun
 from experiment.tables import probability_columns
 
 

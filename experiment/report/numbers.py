@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from experiment.environment import source
-from experiment.evidence import Cohort, evidence
-from experiment.finished import FinishedRun
-from experiment.identity import digest, file_digest
+from experiment.evaluation.evidence import Cohort, evidence
+from experiment.store.finished import FinishedRun
+from experiment.store.identity import digest, file_digest
 
 FILE = "evidence.json"
 
@@ -20,7 +20,7 @@ class Numbers:
     """What is computed for a report.
 
     Attributes:
-        evidence: as `experiment.evidence.evidence` gives it.
+        evidence: as `experiment.evaluation.evidence.evidence` gives it.
         gaps: optimism of choices, where there is an ensemble.
         made_from: digest of the tables and of the code; the same gives the same numbers.
     """

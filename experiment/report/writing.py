@@ -5,11 +5,11 @@ from pathlib import Path
 
 from experiment.build import build
 from experiment.errors import UserError
-from experiment.finished import FinishedRun
-from experiment.identity import digest
 from experiment.report.content import gather
 from experiment.report.page import write
 from experiment.report.thumbnails import Picture, all_kept
+from experiment.store.finished import FinishedRun
+from experiment.store.identity import digest
 
 
 def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedRun], Path]:

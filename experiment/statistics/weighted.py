@@ -1,4 +1,4 @@
-"""The metrics of `experiment.metrics` for many sets of row weights at once.
+"""The metrics of `experiment.evaluation.metrics` for many sets of row weights at once.
 
 A bootstrap resample is a set of counts, and a permutation of two models a choice of rows: both are weights. The rows are
 sorted once, and every resample is then a few cumulative sums and matrix products.
@@ -12,7 +12,7 @@ BLOCK = 100_000  # weights that are ordered and summed at a time: they stay in t
 
 
 def scores(target: NDArray[np.int64], p: Floats, positive: int, weight: NDArray[np.floating]) -> dict[str, Floats]:
-    """Every metric of `experiment.metrics.METRICS` for each set of weights; undefined is NaN.
+    """Every metric of `experiment.evaluation.metrics.METRICS` for each set of weights; undefined is NaN.
 
     Args:
         target: class indices, (N,).

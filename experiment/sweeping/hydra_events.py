@@ -24,7 +24,7 @@ class SweepEvents(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say what is best, and write the report of each sweep that has moved on."""
-        from experiment import terminal
+        from experiment.console import terminal
         from experiment.sweeping.ledger import ledgers
         from experiment.sweeping.report import write
         from experiment.sweeping.summary import print_sweep

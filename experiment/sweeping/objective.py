@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from experiment.errors import UserError, not_allowed
-from experiment.metrics import METRICS
+from experiment.evaluation.metrics import METRICS
 from experiment.tables import MARKER, FinishedFold
 
 SECONDS = "seconds"

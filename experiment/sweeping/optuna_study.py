@@ -11,7 +11,7 @@ from filelock import FileLock
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
 from experiment.errors import UserError
-from experiment.lease import Lease, holder
+from experiment.store.lease import Lease, holder
 from experiment.sweeping.ledger import FOLDER
 from experiment.sweeping.objective import objectives
 

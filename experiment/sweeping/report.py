@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from experiment.cost import duration
+from experiment.evaluation.cost import duration
 from experiment.sweeping import pictures
 from experiment.sweeping.ledger import Ledger, Trial
 from experiment.sweeping.settings import brief, importances, varied

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiment.cost import duration
+from experiment.evaluation.cost import duration
 from experiment.sweeping.ledger import Ledger
 from experiment.sweeping.report import headline
 from experiment.sweeping.settings import brief, importances, varied

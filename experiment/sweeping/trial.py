@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from experiment.cost import duration
 from experiment.crossval import CrossValidation, Missing, Work
 from experiment.errors import UserError
-from experiment.identity import digest
+from experiment.evaluation.cost import duration
 from experiment.recipe import Recipe
+from experiment.store.identity import digest
 from experiment.sweeping.context import RacedOutError, trial_settings
 from experiment.sweeping.ledger import Ledger, Trial
 from experiment.sweeping.racing import Folds, chance_to_win

@@ -12,8 +12,8 @@ from datamodules import kfold
 from datamodules.decoded import DecodedImages
 from datamodules.folder import FolderDataModule
 from datamodules.images import pixel_digest
-from experiment.disk_cache import BLOCK, DiskCache
 from experiment.errors import UserError
+from experiment.store.disk_cache import BLOCK, DiskCache
 
 SIZE = 8
 

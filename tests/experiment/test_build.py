@@ -44,7 +44,9 @@ def test_a_bad_trainer_option_is_told_in_one_line(key, value):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("target", ["os.getcwd", "experiment.store.os.getcwd", "experiment.store.json.dumps", "builtins.dict"])
+@pytest.mark.parametrize(
+    "target", ["os.getcwd", "experiment.store.runs.os.getcwd", "experiment.store.json.dumps", "builtins.dict"]
+)
 def test_code_outside_the_trusted_packages_is_not_run(target):
     with pytest.raises(UserError, match=r"is not allowed|is not there"):
         build({"_target_": target})

@@ -16,18 +16,18 @@ from pytorch_lightning import seed_everything
 from rich.console import Console
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.attempt import failure
+from experiment.console.progress import Progress
+from experiment.console.terminal import err
 from experiment.contracts import FoldModel
 from experiment.crossval import CrossValidation
 from experiment.errors import UserError
-from experiment.finished import FinishedRun
 from experiment.folds import FoldScheme
-from experiment.lease import Lease
-from experiment.progress import Progress
 from experiment.recipe import Recipe, plan
+from experiment.store.attempt import failure
+from experiment.store.finished import FinishedRun
+from experiment.store.lease import Lease
 from experiment.tables import FinishedFold, predictions
-from experiment.terminal import err
-from experiment.tracking import NoTracker
+from experiment.tracking.trackers import NoTracker
 
 
 class Told(Recipe):

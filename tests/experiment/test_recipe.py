@@ -2,8 +2,8 @@ import pytest
 from tiny import BACKBONE, RESNET, SVM
 
 from experiment.errors import UserError
-from experiment.identity import digest
 from experiment.recipe import Recipe, plan
+from experiment.store.identity import digest
 
 TRAINER = {
     "_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_epochs": 3,

@@ -11,16 +11,16 @@ from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.config import plain
+from experiment.console.progress import Progress
+from experiment.console.terminal import err
 from experiment.contracts import Batch
 from experiment.crossval import CrossValidation
+from experiment.evaluation.results import Result
 from experiment.folds import FoldScheme
 from experiment.loading import load_model
-from experiment.progress import Progress
 from experiment.recipe import plan
-from experiment.results import Result
 from experiment.tables import probability_columns
-from experiment.terminal import err
-from experiment.tracking import NoTracker
+from experiment.tracking.trackers import NoTracker
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy.special import expit
 
-from experiment.combining import COMBINERS, NEED_VAL
 from experiment.contracts import FoldModel
 from experiment.errors import UserError
+from experiment.evaluation.combining import COMBINERS, NEED_VAL
 from experiment.statistics.calibration import slope_and_intercept
 from experiment.tables import predictions
 from lightning_modules.ensemble import EnsembleEvaluator

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from experiment import evidence
-from experiment.finished import FinishedRun, write_samples
+from experiment.evaluation import evidence
+from experiment.evaluation.metrics import summarise
 from experiment.folds import FoldScheme
-from experiment.metrics import summarise
 from experiment.report.checklist import LISTS, checklist
 from experiment.report.content import gather
 from experiment.report.facts import FACTS, facts
 from experiment.report.fitting import spanned
+from experiment.store.finished import FinishedRun, write_samples
 from experiment.tables import predictions
 
 CLAIM = [str(number) for number in range(1, 45)]

@@ -7,8 +7,8 @@ import yaml
 from finished_runs import finished_run
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment import evidence
 from experiment.errors import UserError
+from experiment.evaluation import evidence
 from experiment.report.content import gather
 from experiment.report.writing import report_on, requested
 

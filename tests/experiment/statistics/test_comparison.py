@@ -10,7 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
 
-from experiment.metrics import METRICS, score
+from experiment.evaluation.metrics import METRICS, score
 from experiment.statistics import bootstrap
 from experiment.statistics.bootstrap import Bootstrap, Clusters
 from experiment.statistics.comparison import delong, delong_test, detectable_difference, holm, mcnemar, permutation_test

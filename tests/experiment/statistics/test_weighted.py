@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from experiment.metrics import METRICS, score
+from experiment.evaluation.metrics import METRICS, score
 from experiment.statistics.weighted import auprc, auroc, scores
 
 SEEDS = st.integers(0, 10**6)

@@ -5,18 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiment.console.progress import Progress
+from experiment.console.terminal import err
 from experiment.contracts import FoldModel
 from experiment.crossval import CrossValidation, one_by_one
 from experiment.errors import UserError
 from experiment.folds import FoldScheme
-from experiment.progress import Progress
 from experiment.recipe import Recipe
 from experiment.sweeping.context import RacedOutError
 from experiment.sweeping.ledger import Ledger
 from experiment.sweeping.trial import trial
 from experiment.tables import predictions
-from experiment.terminal import err
-from experiment.tracking import NoTracker
+from experiment.tracking.trackers import NoTracker
 
 K = 4
 

@@ -1,0 +1,58 @@
+"""Heavy imports without garbage collection, which goes on afterwards as it was; an end without delay."""
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+from experiment.processes.importing import without_collection
+
+
+def test_the_collector_rests_inside_and_leaves_out_what_was_made_there() -> None:
+    frozen = gc.get_freeze_count()
+    with without_collection():
+        assert not gc.isenabled()
+        made = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(made)
+    gc.unfreeze()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with without_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+PROGRAM = """
+import atexit, sys
+from experiment.processes.importing import leaving_at_once
+class TakenApart:
+    def __del__(self):
+        print("taken apart")
+kept = TakenApart()
+with leaving_at_once():
+    atexit.register(print, "handler")
+    print("work")
+    if len(sys.argv) > 1:
+        sys.exit("error: no")
+"""
+
+
+def ended(*arguments: str) -> tuple[int, list[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+def test_a_process_that_did_its_work_ends_after_its_exit_handlers() -> None:
+    assert ended() == (0, ["work", "handler"], "")
+
+
+def test_an_error_ends_as_ever() -> None:
+    assert ended("fail") == (1, ["work", "handler", "taken apart"], "error: no\n")
