@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from experiment.processes.importing import without_collection
 
 
@@ -28,6 +30,7 @@ def test_a_collector_that_was_off_stays_off() -> None:
         gc.enable()
 
 
+ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import atexit, sys
 from experiment.processes.importing import leaving_at_once
@@ -44,9 +47,7 @@ with leaving_at_once():
 
 
 def ended(*arguments: str) -> tuple[int, list[str], str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.splitlines(), done.stderr
 
 
@@ -56,3 +57,17 @@ def test_a_process_that_did_its_work_ends_after_its_exit_handlers() -> None:
 
 def test_an_error_ends_as_ever() -> None:
     assert ended("fail") == (1, ["work", "handler", "taken apart"], "error: no\n")
+
+
+@pytest.mark.parametrize("command", ["train", "explain"])
+def test_no_handler_is_skipped_that_stands_before_the_block(command: str) -> None:
+    """Only those of logging do, and the block calls them itself."""
+    program = (
+        "import atexit\n"
+        "register, found = atexit.register, []\n"
+        "atexit.register = lambda handler, *a, **k: (found.append(handler.__module__), register(handler, *a, **k))\n"
+        f"import {command}\n"
+        "print(*found)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["logging"]
