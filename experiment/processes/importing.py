@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
     """Around heavy imports: nothing that they make is garbage, and looking through it takes a fifth of their time.
 
-    Later collections leave out what was imported.
+    Later collections leave out what the first such block imported.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -21,9 +22,15 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if was_on:
-            gc.freeze()
-            atexit.register(gc.unfreeze)  # some libraries complain of what is not collected at the end
+            _leave_out_of_collections()
             gc.enable()
+
+
+@cache
+def _leave_out_of_collections() -> None:
+    """What is there now; once a process, or the remains of one job of a sweep would never be collected after the next."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # some libraries complain of what is not collected at the end
 
 
 @contextmanager
