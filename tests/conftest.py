@@ -26,6 +26,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def tiny_data() -> SyntheticDataModule:
     """60 images of 12 patients, 32 px; loaded."""

@@ -88,7 +88,7 @@ class KeepEpochs(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.loaded = checkpoint[KEY]
         rows = csv.DictReader(io.StringIO(checkpoint[KEY]["history"]))
-        self.history.experiment.evaluation.metrics = [{name: value for name, value in row.items() if value} for row in rows]
+        self.history.experiment.metrics = [{name: value for name, value in row.items() if value} for row in rows]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.kept = time.monotonic()
