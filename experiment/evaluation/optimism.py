@@ -8,6 +8,7 @@ that the naive path learns from more rows.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,8 +37,35 @@ class FoldTables:
     test_target: Tensor
 
 
-Chooser = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
-"""From members' predictions (M, N, K) and targets (N,) to what turns such predictions into one, (N, K)."""
+Way = Callable[[Tensor], Tensor]
+"""What turns members' predictions (M, N, K) into one, (N, K)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a choice is made on.
+
+    Attributes:
+        p: members' predictions, (M, N, K).
+        target: (N,).
+    """
+
+    p: Tensor
+    target: Tensor
+
+    @cached_property
+    def combined(self) -> dict[str, Way]:
+        """Every combiner, having learned from these rows, with classes having the same say."""
+        weight = balanced(self.target, self.p.shape[-1])
+        found: dict[str, Way] = {}
+        for name, combiner_of in COMBINERS.items():
+            combiner = combiner_of(len(self.p), self.p.shape[-1])
+            combiner.fit(self.p, self.target, weight)
+            found[name] = _without_gradient(combiner)
+        return found
+
+
+Chooser = Callable[[Seen], Way]
 
 
 def gaps(folds: Sequence[FoldTables], positive: int) -> list[dict[str, float | str]]:
@@ -46,9 +74,10 @@ def gaps(folds: Sequence[FoldTables], positive: int) -> list[dict[str, float | s
         return []
     everyone, target = torch.cat([fold.test for fold in folds], dim=1), torch.cat([fold.test_target for fold in folds])
     out: list[dict[str, float | str]] = []
+    seen, all_seen = [Seen(fold.val, fold.val_target) for fold in folds], Seen(everyone, target)
     for choice, (choose, metric) in choosers(positive, everyone.shape[-1]).items():
-        honest = torch.cat([choose(fold.val, fold.val_target)(fold.test) for fold in folds])
-        naive = choose(everyone, target)(everyone)
+        honest = torch.cat([choose(rows)(fold.test) for rows, fold in zip(seen, folds, strict=True)])
+        naive = choose(all_seen)(everyone)
         values = [score(target.numpy(), p.numpy(), positive)[metric] for p in (honest, naive)]
         out.append({"choice": choice, "metric": metric, "honest": values[0], "naive": values[1], "gap": values[1] - values[0]})
     return out
@@ -63,34 +92,25 @@ def choosers(positive: int, classes: int) -> dict[str, tuple[Chooser, str]]:
     return found
 
 
-def fitted(name: str, p: Tensor, target: Tensor) -> Combiner:
-    """A combiner that has learned from predictions (M, N, K), classes having the same say."""
-    combiner = COMBINERS[name](len(p), p.shape[-1])
-    combiner.fit(p, target, balanced(target, p.shape[-1]))
-    return combiner
-
-
 def _learned(name: str) -> Chooser:
-    def choose(p: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
-        return _without_gradient(fitted(name, p, target))
-
-    return choose
+    return lambda seen: seen.combined[name]
 
 
-def _best(p: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
-    ways: list[Callable[[Tensor], Tensor]] = [_without_gradient(fitted(name, p, target)) for name in COMBINERS]
-    ways += [lambda p, member=member: p[member] for member in range(len(p))]  # type: ignore[misc]
-    scored = [score(target.numpy(), way(p).numpy(), positive=0)["auroc"] for way in ways]  # of two classes either has the same
+def _best(seen: Seen) -> Way:
+    ways = list(seen.combined.values())
+    ways += [lambda p, member=member: p[member] for member in range(len(seen.p))]  # type: ignore[misc]
+    # of two classes either has the same
+    scored = [score(seen.target.numpy(), way(seen.p).numpy(), positive=0)["auroc"] for way in ways]
     return ways[int(np.nanargmax(scored))] if np.isfinite(scored).any() else ways[0]
 
 
 def _threshold(positive: int) -> Chooser:
     """The threshold with the best balanced accuracy, put into the probabilities as a shift, so that ½ decides as it does."""
 
-    def choose(p: Tensor, target: Tensor) -> Callable[[Tensor], Tensor]:
-        pooled = COMBINERS["logit_mean"](len(p), 2)
-        truth = (target == positive).numpy()
-        score = _log_odds(pooled(p), positive)
+    def choose(seen: Seen) -> Way:
+        pooled = COMBINERS["logit_mean"](len(seen.p), 2)
+        truth = (seen.target == positive).numpy()
+        score = _log_odds(pooled(seen.p), positive)
         if truth.all() or not truth.any():
             return pooled
         fall_out, recall, thresholds = roc_curve(truth, score.numpy(), drop_intermediate=False)
@@ -109,7 +129,7 @@ def _log_odds(p: Tensor, positive: int) -> Tensor:
     return (p[:, positive] / p[:, 1 - positive].clamp_min(1e-12)).clamp_min(1e-12).log()
 
 
-def _without_gradient(combiner: Combiner) -> Callable[[Tensor], Tensor]:
+def _without_gradient(combiner: Combiner) -> Way:
     def combined(p: Tensor) -> Tensor:
         with torch.inference_mode():
             out: Tensor = combiner(p)

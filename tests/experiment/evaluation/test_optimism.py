@@ -5,7 +5,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_curve
 
 from experiment.evaluation.combining import NEED_VAL
 from experiment.evaluation.metrics import score
-from experiment.evaluation.optimism import FoldTables, choosers, gaps
+from experiment.evaluation.optimism import FoldTables, Seen, choosers, gaps
 
 
 def predicted(rng, target, members, classes, skill=0.0):
@@ -84,7 +84,7 @@ def test_the_threshold_decides_as_the_best_point_of_the_roc_curve(positive, seed
     target = torch.from_numpy(rng.permutation(np.arange(50) < 12).astype(np.int64))
     p = predicted(rng, target, 1, 2, skill=1.5)
     choose, metric = choosers(positive, 2)["threshold of the logit mean"]
-    got = choose(p, target)(p)
+    got = choose(Seen(p, target))(p)
     # One member: its logit mean is itself.
     truth, ranked = target.numpy() == positive, p[0, :, positive].numpy()
     fall_out, recall, thresholds = roc_curve(truth, ranked)
@@ -97,7 +97,7 @@ def test_the_threshold_decides_as_the_best_point_of_the_roc_curve(positive, seed
 def test_a_threshold_cannot_be_learned_from_one_class():
     p = predicted(np.random.default_rng(0), torch.zeros(10, dtype=torch.int64), 1, 2)
     choose, _ = choosers(1, 2)["threshold of the logit mean"]
-    np.testing.assert_allclose(choose(p, torch.zeros(10, dtype=torch.int64))(p), p[0])
+    np.testing.assert_allclose(choose(Seen(p, torch.zeros(10, dtype=torch.int64)))(p), p[0])
 
 
 def test_the_best_is_the_member_that_ranks_best_on_the_rows_it_is_chosen_on():
@@ -106,5 +106,5 @@ def test_the_best_is_the_member_that_ranks_best_on_the_rows_it_is_chosen_on():
     perfect = torch.nn.functional.one_hot(target, 2) * 0.8 + 0.1
     p = torch.stack([predicted(rng, target, 1, 2, skill=-3.0)[0], perfect, predicted(rng, target, 1, 2, skill=-3.0)[0]])
     choose, _ = choosers(1, 2)["best of all combiners and members"]
-    chosen = choose(p, target)(p)
+    chosen = choose(Seen(p, target))(p)
     assert score(target.numpy(), chosen.numpy(), positive=1)["auroc"] == 1
