@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 from experiment.processes.cores import sleep_while_waiting
 
@@ -17,7 +18,8 @@ from experiment.console import terminal
 from experiment.folds import FoldScheme, Splits
 
 terminal.quiet()
-torch.set_num_threads(2)
+THREADS = 2
+torch.set_num_threads(THREADS)
 
 
 def pytest_collection_finish() -> None:
@@ -28,6 +30,13 @@ def pytest_collection_finish() -> None:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    """A job sets what suits its folds; more threads than cores slow down every test after it."""
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
