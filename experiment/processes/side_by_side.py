@@ -59,7 +59,7 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
     """
     trained = any(recipe.trained for recipe, _ in missing)
     if workers.processes == 1 or not trained or len({split for _, split in missing}) < 2:
-        torch.set_num_threads(workers.threads if trained else workers.threads * workers.processes)
+        torch.set_num_threads(workers.threads if trained else cores())
         return one_by_one(validation, missing)
     folds = _by_key(missing)
     tasks = [
