@@ -1,5 +1,6 @@
 """What to search when an SVM is fitted on skip features, and how."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,10 @@ class SVMSettings:
         if self.nystroem < 1:
             raise UserError(f"model.svm.nystroem={self.nystroem} is not allowed; take 1 component or more, 1000 if in doubt.")
         for name, values in (("C", self.C), ("gamma", self.gamma)):
-            if not _candidates(values) or min(_candidates(values)) <= 0:
-                raise UserError(f"model.svm.{name}={values} is not allowed; take positive numbers.")
+            if not _are_positive(values):
+                raise UserError(
+                    f"model.svm.{name}={values} is not allowed; take a positive number, or a list of them to choose from."
+                )
 
     @property
     def gammas(self) -> list[float]:
@@ -62,5 +65,13 @@ class SVMSettings:
         return self.class_weights == "balanced"
 
 
+def _are_positive(values: float | Sequence[float]) -> bool:
+    try:
+        candidates = _candidates(values)  # a word is a sequence of letters, of which none is a number
+    except (TypeError, ValueError):
+        return False
+    return bool(candidates) and all(0 < value < math.inf for value in candidates)
+
+
 def _candidates(values: float | Sequence[float]) -> list[float]:
-    return sorted(float(v) for v in values) if isinstance(values, Sequence) else [float(values)]
+    return sorted(map(float, values)) if isinstance(values, Sequence) else [float(values)]

@@ -171,6 +171,8 @@ def test_one_group_of_a_class_cannot_be_split() -> None:
     [
         ({"kernel": "poly"}, "rbf, linear"),
         ({"C": [1.0, -1.0]}, "positive"),
+        ({"C": ["many"]}, r"model.svm.C=\['many'\] is not allowed; take a positive number"),
+        ({"gamma": float("nan")}, "model.svm.gamma=nan"),
         ({"gamma": []}, "positive"),
         ({"inner_folds": 1}, "2 or more"),
         ({"class_weights": "some"}, "balanced, none"),
