@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 from experiment.processes.cores import sleep_while_waiting
@@ -33,10 +34,12 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def as_many_threads_as_before() -> Iterator[None]:
-    """A job sets what suits its folds; more threads than cores slow down every test after it."""
+def as_if_no_job_had_run() -> Iterator[None]:
+    """A job sets as many threads as suit its folds, and leaves a copy of its process for the next one."""
     yield
     torch.set_num_threads(THREADS)
+    if jobs := sys.modules.get("experiment.processes.side_by_side"):
+        jobs._clones.clear()
 
 
 @pytest.fixture(scope="session")
