@@ -31,13 +31,6 @@ FROZEN_ONLY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def config(runs: Path, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONF)):
         return plain(compose("train", [*TINY, f"paths.runs={runs}", *overrides]))
