@@ -80,7 +80,8 @@ class ResNetSVM(OnFeatures):
     def build_on(self, inputs: Mapping[str, FinishedFold]) -> None:
         """Take the trunk of the fine-tuned network."""
         for name, fold in inputs.items():
-            saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
+            # Only read, and read again for each SVM on it: mapped, not copied. A finished fold is never written again.
+            saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True, mmap=True)
             state = saved["state_dict"]
             trunk = {key.removeprefix("backbone."): v for key, v in state.items() if key.startswith("backbone.")}
             try:

@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
@@ -25,8 +26,7 @@ def weights_digest(name: str, weights: str | None) -> str:
         return "random"
     if not _is_file(weights):
         return str(_torchvision(name, weights))
-    load_weights(name, weights)
-    return _digest(*_state_of(weights))
+    return _digest(name, weights, *_state_of(weights))
 
 
 def load_weights(name: str, weights: str) -> dict[str, Tensor]:
@@ -62,13 +62,14 @@ def _state_of(weights: str) -> tuple[Path, int, int]:
 
 
 @lru_cache(maxsize=2)
-def _digest(path: Path, size: int, changed: int) -> str:
+def _digest(name: str, weights: str, path: Path, size: int, changed: int) -> str:
+    _fitting(name, weights, _read(path))
     return file_digest(path)
 
 
 @lru_cache(maxsize=2)
 def _from_file(name: str, weights: str, path: Path, size: int, changed: int) -> Mapping[str, Tensor]:
-    return _fitting(name, weights, _read(path))
+    return {key: value.clone() for key, value in _fitting(name, weights, _read(path)).items()}
 
 
 def _is_file(weights: str) -> bool:
@@ -84,8 +85,9 @@ def _torchvision(name: str, weights: str) -> models.WeightsEnum:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
+    """What is in the file, mapped where its format allows: who keeps tensors copies them, for the file may change."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(
             f"backbone.weights={path} is not a plain state dict; it was read with weights_only and nothing in it was run. "

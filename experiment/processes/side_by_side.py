@@ -15,12 +15,12 @@ from experiment.job import prepare
 from experiment.processes import ranks
 from experiment.processes.clone import Clone
 from experiment.processes.cores import cores
-from experiment.processes.workers import Task, Workers, run_tasks
+from experiment.processes.workers import Task, Workers, run_tasks, use_threads
 from experiment.recipe import Recipe
 from experiment.store.identity import digest
 from experiment.tables import Split
 
-_folds: dict[tuple[str, str], tuple[Recipe, Split]] = {}
+_folds: dict[tuple[str, str], tuple[Recipe, Split, int]] = {}  # with threads
 _validation: CrossValidation
 _clones: list[Clone] = []  # one, or none where processes begin anew
 
@@ -54,19 +54,21 @@ def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
 def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers) -> None:
     """Finish these folds in several processes. Models that others wait for come first: short work fills the end.
 
+    Of five folds on two cores the fifth would leave a core idle, so it waits until all others are done and takes both.
     Where no gradient step is to be taken this process works alone, with all threads: starting others would cost more than it
     gives, and without training the numbers do not depend on threads.
     """
     trained = any(recipe.trained for recipe, _ in missing)
-    if workers.processes == 1 or not trained or len({split for _, split in missing}) < 2:
-        torch.set_num_threads(workers.threads if trained else cores())
+    threads = {split: _threads(workers, validation, split) for _, split in missing}
+    if workers.processes == 1 or not trained or len(threads) < 2:
+        torch.set_num_threads(max(threads.values(), default=1) if trained else cores())
         return one_by_one(validation, missing)
     folds = _by_key(missing)
     tasks = [
         Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
-        for key, (recipe, split) in sorted(folds.items(), key=lambda item: len(list(item[1][0].everyone())))
+        for key, (recipe, split) in sorted(folds.items(), key=lambda item: (threads[item[1][1]], _depth(item[1][0])))
     ]
-    work = (tasks, workers, _start, [validation.config], _finish)
+    work = (tasks, workers, _start, [validation.config, workers], _finish)
     with closing(_clones[0].run(run_tasks, *work, "fork") if _clones else run_tasks(*work)) as results:
         for key, marker in results:
             recipe, split = folds[key]
@@ -76,19 +78,30 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
                 validation.progress.finished(recipe.title, split, marker)
 
 
+def _threads(workers: Workers, validation: CrossValidation, split: Split) -> int:
+    return workers.threads_of(split.repeat * validation.scheme.k + split.fold)
+
+
+def _depth(recipe: Recipe) -> int:
+    return len(list(recipe.everyone()))
+
+
 def _by_key(folds: Missing) -> dict[tuple[str, str], tuple[Recipe, Split]]:
     return {(digest(recipe.record), split.name): (recipe, split) for recipe, split in folds}
 
 
-def _start(config: Mapping[str, Any]) -> None:
+def _start(config: Mapping[str, Any], workers: Workers) -> None:
     """In a new process: the same job, in silence."""
     global _validation
     with open(devnull, "w") as nowhere:
         _validation, recipe = prepare(config, Console(file=nowhere))
-    _folds.update(_by_key([(taken, split) for taken in recipe.everyone() for split in _validation.splits]))
+    every = _by_key([(taken, split) for taken in recipe.everyone() for split in _validation.splits])
+    _folds.update({key: (model, split, _threads(workers, _validation, split)) for key, (model, split) in every.items()})
 
 
 def _finish(recipe: str, split: str) -> dict[str, Any] | None:
     """In that process: one model on one fold; what was noted of it, or None while another job is at it."""
-    fold = _validation.finish(*_folds[recipe, split])
+    model, part, threads = _folds[recipe, split]
+    use_threads(threads)
+    fold = _validation.finish(model, part)
     return None if fold is None else fold.marker

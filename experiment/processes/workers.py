@@ -34,11 +34,15 @@ class Workers:
         processes: 1 works in the job's own process.
         threads: of each.
         gpus: device numbers to hand out, one a process; empty where all use what they find.
+        even: so many folds keep all processes at work. The rest, where there is one, comes last and has all cores to itself.
+        wide: threads of a process at work on one of the rest.
     """
 
     processes: int
     threads: int
     gpus: tuple[int, ...] = ()
+    even: int = sys.maxsize
+    wide: int = 0
 
     @classmethod
     def of(cls, parallel: int | str, folds: int, uses_gpu: bool) -> "Workers":
@@ -55,8 +59,24 @@ class Workers:
             processes = min(gpus, folds)
         else:
             processes = max(1, min(available, folds, _memory() // MEMORY))
-        handed = tuple(n % gpus for n in range(processes)) if gpus > 1 and processes > 1 else ()
-        return cls(processes, max(1, available // processes), handed)
+        threads = max(1, available // processes)
+        if gpus > 1 and processes > 1:
+            return cls(processes, threads, tuple(n % gpus for n in range(processes)))
+        rest = folds % processes
+        if gpus or folds < processes or not rest or available // rest <= threads:
+            return cls(processes, threads)
+        return cls(processes, threads, even=folds - rest, wide=available // rest)
+
+    def threads_of(self, number: int) -> int:
+        """Threads for the fold with this number, counted through all repeats."""
+        return self.threads if number < self.even else self.wide
+
+
+def use_threads(count: int) -> None:
+    """From now on, in PyTorch and in what scikit-learn and NumPy call."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+        threadpool_limits(count)
 
 
 def _memory() -> int:
@@ -84,7 +104,7 @@ def run_tasks(
     finish: Callable[..., T | None],
     method: str = "spawn",
 ) -> Generator[tuple[tuple[str, str], T | None], None, None]:
-    """Finish tasks in new processes, in their order as far as what they need is there; gives each as it is finished.
+    """Finish tasks in new processes, always the first for which all is there that it needs; gives each as it is finished.
 
     A task whose `finish` gives None cannot be done yet: that is given too, and it is tried again after the others.
     The first error ends it: tasks at work are waited for, no others are begun. Who is stopped stops them.
@@ -110,7 +130,8 @@ def run_tasks(
     others = set(multiprocessing.active_children())
     try:
         while waiting or running or put_off:
-            for task in [t for t in waiting if known.isdisjoint(set(t.after) - done)]:
+            ready = [task for task in waiting if known.isdisjoint(set(task.after) - done)]
+            for task in ready[: workers.processes - len(running)]:  # the pool would keep to the order in which it gets them
                 waiting.remove(task)
                 running[pool.submit(_unless_stopped, finish, *task.key)] = task
             finished = wait(running, timeout=POLL if put_off else None, return_when=FIRST_COMPLETED).done
@@ -155,5 +176,5 @@ def _begin(threads: int, own_gpu: bool, gpus: Any, start: Callable[..., None], a
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stop)
     torch.set_num_threads(threads)
-    threadpool_limits(threads)  # of what scikit-learn and NumPy call
+    threadpool_limits(threads)
     start(*arguments)

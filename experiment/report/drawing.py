@@ -47,6 +47,9 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     """The figure as an inline SVG element that scales with its place and reads `alt` to those who cannot see it."""
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
+        if layout := figure.get_layout_engine():  # savefig would draw everything once more to lay it out
+            layout.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]

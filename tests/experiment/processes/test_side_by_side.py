@@ -52,12 +52,27 @@ def test_folds_side_by_side_give_the_numbers_of_one_after_the_other(tmp_path: Pa
     assert "[6/6] ensemble" in lines[-1]
 
 
+def test_a_fold_alone_gives_the_numbers_that_it_gives_among_others(tmp_path: Path, read_oof) -> None:  # type: ignore[no-untyped-def]
+    workers = Workers(2, 1, even=2, wide=2)
+    tables = []
+    for name, only in (("all", "null"), ("alone", "[2]")):
+        overrides = ["model=resnet", "folds.k=3", f"folds.only={only}"]
+        validation, recipe = prepare(config(tmp_path / name, *overrides), Console(file=io.StringIO()))
+        (result,) = validation.run(recipe, lambda v, missing: side_by_side(v, missing, workers))
+        assert result.done == (3 if only == "null" else 1)
+        tables.append(pd.read_parquet(result.run.path / "repeat-0" / "fold-2" / "predictions.parquet"))
+    assert torch.get_num_threads() == 2
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "processes", "threads"),
     [
         (["folds.parallel=1"], None, 6),
         (["folds.parallel=2"], 2, 3),
         (["folds.parallel=2", "folds.only=[1]"], None, 3),  # the numbers that it gives among others
+        (["folds.parallel=2", "folds.k=3", "folds.only=[1]"], None, 3),
+        (["folds.parallel=2", "folds.k=3", "folds.only=[2]"], None, 6),  # two at a time leave one over
         (["folds.parallel=2", "model=resnet_svm", "model.features_from=pretrained"], None, 6),  # no gradient step
         (["folds.parallel=2", "model=ensemble", *FROZEN_ONLY], None, 6),
     ],

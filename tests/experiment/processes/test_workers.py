@@ -28,10 +28,13 @@ def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(
     ("cores", "gigabytes", "gpus", "parallel", "folds", "expected"),
     [
-        (2, 24, 0, "auto", 5, Workers(2, 1)),
+        (2, 24, 0, "auto", 5, Workers(2, 1, even=4, wide=2)),
+        (2, 24, 0, "auto", 10, Workers(2, 1)),
+        (4, 24, 0, "auto", 5, Workers(4, 1, even=4, wide=4)),
+        (4, 24, 0, "auto", 11, Workers(4, 1)),  # the last three leave one core idle, and no thread more for any of them
         (16, 64, 0, "auto", 5, Workers(5, 3)),
-        (16, 64, 0, "auto", 50, Workers(16, 1)),
-        (16, 9, 0, "auto", 50, Workers(4, 4)),  # two gigabytes a process
+        (16, 64, 0, "auto", 50, Workers(16, 1, even=48, wide=8)),
+        (16, 9, 0, "auto", 50, Workers(4, 4, even=48, wide=8)),  # two gigabytes a process
         (16, 1, 0, "auto", 50, Workers(1, 16)),
         (2, 24, 0, 1, 5, Workers(1, 2)),
         (2, 24, 0, 3, 5, Workers(3, 1)),
@@ -47,7 +50,13 @@ def test_the_machine_is_shared_out(machine, cores, gigabytes, gpus, parallel, fo
 
 def test_gpus_are_left_alone_by_a_job_on_the_cpu(machine) -> None:  # type: ignore[no-untyped-def]
     machine(cores=2, gpus=4)
-    assert Workers.of("auto", 5, uses_gpu=False) == Workers(2, 1)
+    assert Workers.of("auto", 4, uses_gpu=False) == Workers(2, 1)
+
+
+def test_the_last_folds_share_all_cores_wherever_they_run(machine) -> None:  # type: ignore[no-untyped-def]
+    machine(cores=2)
+    assert [Workers.of("auto", 5, uses_gpu=False).threads_of(number) for number in range(5)] == [1, 1, 1, 1, 2]
+    assert [Workers.of(1, 5, uses_gpu=False).threads_of(number) for number in range(5)] == [2] * 5
 
 
 _began: list[str] = []
@@ -79,6 +88,12 @@ def test_tasks_run_side_by_side_and_after_what_they_need() -> None:
         assert results["second", fold][3] >= results["first", fold][4]
     assert results["first", "a"][3] < results["first", "b"][4]
     assert results["first", "b"][3] < results["first", "a"][4]
+
+
+def test_the_first_task_that_can_be_done_is_next() -> None:
+    later = Task(("last", "a"), [])
+    results = run_tasks([*_tasks(["second", "first"]), later], Workers(2, 1), _begin, ["hello"], _work)
+    assert [key for key, _ in results][-1] == later.key  # though it could have begun when the others had to wait
 
 
 def test_an_error_in_a_process_is_the_users_and_ends_it() -> None:
