@@ -93,7 +93,7 @@ class CrossValidation:
         seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
         meet(self.config.get("trainer", {}), any(seen))
         missing = list(compress(selected, ranks.first(lambda: seen)))
-        with self.progress.job(len(missing)):
+        with self.progress.job([taken.title for taken, _ in missing]):
             (work or one_by_one)(self, missing)
         ranks.part()
         return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from os import devnull
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,14 +69,16 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
         Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
         for key, (recipe, split) in sorted(folds.items(), key=lambda item: (threads[item[1][1]], _depth(item[1][0])))
     ]
-    work = (tasks, workers, _start, [validation.config, workers], _finish)
-    with closing(_clones[0].run(run_tasks, *work, "fork") if _clones else run_tasks(*work)) as results:
-        for key, marker in results:
-            recipe, split = folds[key]
-            if marker is None:
-                validation.progress.held(recipe.title, split, validation.held(recipe, split))
-            else:
-                validation.progress.finished(recipe.title, split, marker)
+    progress = validation.progress
+    with progress.others() as looking:
+        work = (tasks, workers, _start, [validation.config, workers, looking], _finish)
+        with closing(_clones[0].run(run_tasks, *work, "fork") if _clones else run_tasks(*work)) as results:
+            for key, marker in results:
+                recipe, split = folds[key]
+                if marker is None:
+                    progress.held(recipe.title, split, validation.held(recipe, split))
+                else:
+                    progress.finished(recipe.title, split, marker)
 
 
 def _threads(workers: Workers, validation: CrossValidation, split: Split) -> int:
@@ -90,11 +93,12 @@ def _by_key(folds: Missing) -> dict[tuple[str, str], tuple[Recipe, Split]]:
     return {(digest(recipe.record), split.name): (recipe, split) for recipe, split in folds}
 
 
-def _start(config: Mapping[str, Any], workers: Workers) -> None:
-    """In a new process: the same job, in silence."""
+def _start(config: Mapping[str, Any], workers: Workers, looking: Path | None) -> None:
+    """In a new process: the same job, in silence but for what it leaves in the folder `looking`."""
     global _validation
     with open(devnull, "w") as nowhere:
         _validation, recipe = prepare(config, Console(file=nowhere))
+    _validation.progress.tell_in(looking)
     every = _by_key([(taken, split) for taken in recipe.everyone() for split in _validation.splits])
     _folds.update({key: (model, split, _threads(workers, _validation, split)) for key, (model, split) in every.items()})
 
@@ -103,5 +107,6 @@ def _finish(recipe: str, split: str) -> dict[str, Any] | None:
     """In that process: one model on one fold; what was noted of it, or None while another job is at it."""
     model, part, threads = _folds[recipe, split]
     use_threads(threads)
-    fold = _validation.finish(model, part)
+    with _validation.progress.fold(model.title, part):
+        fold = _validation.finish(model, part)
     return None if fold is None else fold.marker

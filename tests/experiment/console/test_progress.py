@@ -1,9 +1,12 @@
+import time
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
 from experiment.console.progress import Progress
+from experiment.console.pulses import EVERY
 from experiment.tables import Split
 
 MARKER = {"seconds": 9.0, "stages": {"train": 4.0}, "images": {"train": 200}, "steps": {"model": 3.6, "loader": 0.4}}
@@ -13,7 +16,7 @@ SPLIT = Split(0, 3, fit=("a",), val=(), test=("b",))
 def test_a_log_file_gets_a_line_a_fold_with_what_is_left() -> None:
     text = StringIO()
     progress = Progress(Console(file=text, width=200))
-    with progress.job(2):
+    with progress.job(["resnet"] * 2):
         for _ in range(2):
             with progress.fold("resnet", SPLIT):
                 pass
@@ -24,17 +27,69 @@ def test_a_log_file_gets_a_line_a_fold_with_what_is_left() -> None:
     assert second.endswith("about 0 s left")
 
 
+def test_what_is_left_goes_by_folds_of_the_same_model_and_by_how_many_are_worked_on_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    progress = Progress(Console(file=StringIO()))
+    with progress.job(["resnet", "resnet_svm"] * 5):
+        assert progress.left() == 0  # nothing is known yet
+        now += 140
+        for _ in range(2):  # side by side
+            progress.finished("resnet", SPLIT, {**MARKER, "seconds": 140.0})
+        assert progress.left() == 3 * 140 / 2
+        now += 210
+        for _ in range(3):
+            progress.finished("resnet", SPLIT, {**MARKER, "seconds": 140.0})
+        progress.finished("resnet_svm", SPLIT, {**MARKER, "seconds": 7.0})
+        assert progress.left() == pytest.approx(4 * 7 / (707 / 350))
+
+
 def test_a_terminal_gets_bars_of_folds_that_go_away() -> None:
     text = StringIO()
     progress = Progress(Console(file=text, width=100, force_terminal=True))
-    with progress.job(2), progress.fold("resnet", SPLIT):
+    with progress.job(["resnet"] * 2), progress.fold("resnet", SPLIT):
         assert progress.bars is not None
         assert [task.description for task in progress.bars.tasks] == ["folds", "resnet repeat-0/fold-3"]
     assert progress.bars is None
 
 
+def test_a_terminal_shows_the_folds_of_other_processes() -> None:
+    progress, elsewhere = Progress(Console(file=StringIO(), force_terminal=True)), Progress(Console(file=StringIO()))
+    with progress.job(["resnet"] * 2), progress.others() as folder:
+        assert progress.bars is not None
+        elsewhere.tell_in(folder)
+        with elsewhere.fold("resnet", SPLIT):
+            assert _soon(lambda: _bars(progress) == {"folds": (0, 2), "resnet repeat-0/fold-3": (0, None)})
+            time.sleep(EVERY)
+            elsewhere.trained(images=16, step=5, steps=40, epoch=1)
+            assert _soon(lambda: _bars(progress) == {"folds": (0, 2), "resnet repeat-0/fold-3": (5, 40)})
+        assert _soon(lambda: _bars(progress) == {"folds": (0, 2)})
+    assert folder is not None
+    assert not folder.exists()
+
+
+def _bars(progress: Progress) -> dict[str, tuple[float, float | None]]:
+    assert progress.bars is not None
+    return {task.description: (task.completed, task.total) for task in progress.bars.tasks}
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + 20
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return holds()
+
+
+def test_nobody_writes_where_nobody_looks() -> None:
+    progress = Progress(Console(file=StringIO()))
+    with progress.job(["resnet"]), progress.others() as folder:
+        assert folder is None
+
+
 def test_a_fold_that_breaks_is_not_counted() -> None:
     progress = Progress(Console(file=StringIO()))
-    with pytest.raises(RuntimeError), progress.job(1), progress.fold("resnet", SPLIT):
+    with pytest.raises(RuntimeError), progress.job(["resnet"]), progress.fold("resnet", SPLIT):
         raise RuntimeError
     assert progress.done == 0
