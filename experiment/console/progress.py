@@ -1,8 +1,6 @@
 """What a person sees while folds are worked on: bars in a terminal, a line a fold in a log file."""
 
-import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +9,10 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
-from rich.text import Text
 
-from experiment.console.pulses import EVERY, Folder, Pulse
+from experiment.console.bars import FoldBars
+from experiment.console.pulses import Folder, Pulse
+from experiment.console.remaining import Remaining
 from experiment.evaluation.cost import cost, duration
 from experiment.processes import ranks
 from experiment.stages import spend
@@ -24,41 +21,31 @@ from experiment.tables import Split
 
 
 class Progress:
-    """A bar of the job's folds (of all models), and one of the batches of each fold at work, with images per second.
+    """How far a job is: what is finished, and the folds at work in this process and in others.
 
     Args:
-        console: where they are shown.
+        console: where it is shown.
         least: seconds below which a fold is not worth a line.
     """
 
     def __init__(self, console: Console, least: float = 0.0) -> None:
         self.console, self.least = console, least
-        self.bars: Bars | None = None
-        self.shown: dict[str, TaskID] = {}
+        self.remaining = Remaining([])
+        self.bars: FoldBars | None = None
         self.folder: Folder | None = None
-        self.name = ""
-        self.total = self.done = self.images = self.steps = 0
-        self.started = self.began = 0.0
-        self.waiting = Counter[str]()
-        self.took = defaultdict[str, list[float]](list)
         self.told: set[tuple[str, str, str]] = set()
 
     @contextmanager
     def job(self, titles: Sequence[str]) -> Iterator[None]:
         """Around all the work; `titles` names the model of each missing fold."""
-        self.total, self.done, self.started = len(titles), 0, time.perf_counter()
-        self.waiting, self.took = Counter(titles), defaultdict(list)
+        self.remaining = Remaining(titles)
         if not self.console.is_terminal or not titles:
             yield
             return
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[note]}"), _Left(),
-        )  # fmt: skip
-        with Bars(*columns, console=self.console, transient=True) as self.bars:
-            self.bars.add_task("folds", total=len(titles), note="", ends=None)
+        self.bars = FoldBars(self.console, len(titles))
+        with self.bars.bars:
             yield
-        self.bars, self.shown = None, {}
+        self.bars = None
 
     @contextmanager
     def others(self) -> Iterator[Path | None]:
@@ -66,21 +53,8 @@ class Progress:
         if not self.bars:
             yield None
             return
-        over = threading.Event()
-        with TemporaryDirectory() as path:
-            folder = Folder(Path(path))
-
-            def look() -> None:
-                while not over.wait(EVERY):
-                    self._show(folder.read())
-
-            looking = threading.Thread(target=look, daemon=True)
-            looking.start()
-            try:
-                yield folder.path
-            finally:
-                over.set()
-                looking.join()
+        with TemporaryDirectory() as path, self.bars.looking(Folder(Path(path)).read):
+            yield Path(path)
 
     def tell_in(self, path: Path | None) -> None:
         """In another process: leave there how far its folds are."""
@@ -94,8 +68,8 @@ class Progress:
         yield
         if self.folder:
             self.folder.end(self.name)
-        else:
-            self._show({})
+        elif self.bars:
+            self.bars.show({})
 
     def trained(self, images: int, step: int, steps: int | None, epoch: int) -> None:
         """A batch of so many images was trained on, batch `step` of `steps` of the fold at work."""
@@ -107,49 +81,25 @@ class Progress:
     def _at(self, pulse: Pulse) -> None:
         if self.folder:
             self.folder.tell(self.name, pulse)
-        else:
-            self._show({self.name: pulse})
-
-    def _show(self, pulses: Mapping[str, Pulse]) -> None:
-        """A bar for each of these folds, and no others."""
-        if not self.bars:
-            return
-        for name in self.shown.keys() - pulses.keys():
-            self.bars.remove_task(self.shown.pop(name))
-        for name, pulse in pulses.items():
-            if name not in self.shown:
-                self.shown[name] = self.bars.add_task(name, total=None, note="", ends=None)
-            if pulse.step:
-                self.bars.update(
-                    self.shown[name], total=pulse.steps, completed=pulse.step, ends=_ends(pulse.left),
-                    note=f"epoch {pulse.epoch}, {pulse.rate:.0f} images/s,",
-                )  # fmt: skip
+        elif self.bars:
+            self.bars.show({self.name: pulse})
 
     def finished(self, title: str, split: Split, marker: Mapping[str, Any]) -> None:
         """A fold that is finished, here or in another process, with what was noted of it."""
-        self.done += 1
-        self.waiting[title] -= 1
-        self.took[title].append(marker["seconds"])
-        left = self.left()
+        self.remaining.finished(title, marker["seconds"])
+        left = self.remaining.seconds
         if self.bars:
-            self.bars.update(self.bars.task_ids[0], advance=1, ends=_ends(left))
+            self.bars.finished(left)
         if marker["seconds"] < self.least:
             return
         spent = cost([marker])
         rate, busy = spent["images_per_second"].get("train"), spent.get("model_busy")
         notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
-            f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {duration(left)} left",
+            f"[{self.remaining.done}/{self.remaining.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; "
+            f"about {duration(left)} left",
             markup=False, highlight=False,
         )  # fmt: skip
-
-    def left(self) -> float:
-        """Seconds, from what folds of the same model took and how many were worked on at a time.
-
-        Models of which no fold is finished are left out: those with the most work come first.
-        """
-        at_once = max(1.0, sum(map(sum, self.took.values())) / max(time.perf_counter() - self.started, 1e-9))
-        return sum(self.waiting[title] * sum(took) / len(took) for title, took in self.took.items()) / at_once
 
     def held(self, title: str, split: Split, holder: Holder | None) -> None:
         """A fold that another job is at; said once for each holder."""
@@ -161,18 +111,6 @@ class Progress:
     def callback(self) -> Callback:
         """A new callback that reports a Trainer's batches here."""
         return _Batches(self)
-
-
-class _Left(ProgressColumn):
-    """What is left of the time that was estimated last."""
-
-    def render(self, task: Task) -> Text:
-        ends = task.fields["ends"]
-        return Text("" if ends is None else f"about {duration(max(0.0, ends - time.perf_counter()))} left")
-
-
-def _ends(left: float | None) -> float | None:
-    return None if left is None else time.perf_counter() + left
 
 
 class _Batches(Callback):

@@ -27,31 +27,12 @@ def test_a_log_file_gets_a_line_a_fold_with_what_is_left() -> None:
     assert second.endswith("about 0 s left")
 
 
-def test_what_is_left_goes_by_folds_of_the_same_model_and_by_how_many_are_worked_on_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr("time.perf_counter", lambda: now)
-    progress = Progress(Console(file=StringIO()))
-    with progress.job(["resnet", "resnet_svm"] * 5):
-        assert progress.left() == 0  # nothing is known yet
-        now += 140
-        for _ in range(2):  # side by side
-            progress.finished("resnet", SPLIT, {**MARKER, "seconds": 140.0})
-        assert progress.left() == 3 * 140 / 2
-        now += 210
-        for _ in range(3):
-            progress.finished("resnet", SPLIT, {**MARKER, "seconds": 140.0})
-        progress.finished("resnet_svm", SPLIT, {**MARKER, "seconds": 7.0})
-        assert progress.left() == pytest.approx(4 * 7 / (707 / 350))
-
-
 def test_a_terminal_gets_bars_of_folds_that_go_away() -> None:
     text = StringIO()
     progress = Progress(Console(file=text, width=100, force_terminal=True))
     with progress.job(["resnet"] * 2), progress.fold("resnet", SPLIT):
         assert progress.bars is not None
-        assert [task.description for task in progress.bars.tasks] == ["folds", "resnet repeat-0/fold-3"]
+        assert [task.description for task in progress.bars.bars.tasks] == ["folds", "resnet repeat-0/fold-3"]
     assert progress.bars is None
 
 
@@ -72,7 +53,7 @@ def test_a_terminal_shows_the_folds_of_other_processes() -> None:
 
 def _bars(progress: Progress) -> dict[str, tuple[float, float | None]]:
     assert progress.bars is not None
-    return {task.description: (task.completed, task.total) for task in progress.bars.tasks}
+    return {task.description: (task.completed, task.total) for task in progress.bars.bars.tasks}
 
 
 def _soon(holds: Callable[[], bool]) -> bool:
@@ -92,4 +73,4 @@ def test_a_fold_that_breaks_is_not_counted() -> None:
     progress = Progress(Console(file=StringIO()))
     with pytest.raises(RuntimeError), progress.job(["resnet"]), progress.fold("resnet", SPLIT):
         raise RuntimeError
-    assert progress.done == 0
+    assert progress.remaining.done == 0
