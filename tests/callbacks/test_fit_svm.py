@@ -10,6 +10,7 @@ from tiny import BACKBONE, RESNET, SVM
 from callbacks.fit_svm import FitSVM
 from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
+from experiment.errors import UserError
 from experiment.folds import Splits
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.resnet import ResNet
@@ -152,8 +153,9 @@ def test_a_folds_own_network_is_shown_only_what_the_resnet_has_not_shown_it(
         torch.testing.assert_close(test[0][1], network.eval()(batch["image"]), rtol=1e-4, atol=1e-5)
 
 
-def test_rows_that_the_network_was_fitted_on_are_read_in_one_view_and_all_others_in_every_symmetry(
-    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+@pytest.mark.parametrize(("fit_views", "taken"), [(1, 1), (4, 4), (8, 4)])
+def test_rows_that_the_network_was_fitted_on_may_be_read_in_fewer_symmetries(
+    fit_views: int, taken: int, tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
 ) -> None:
     split = next(iter(tiny_splits))
     tiny_data.set_split(split)
@@ -161,10 +163,15 @@ def test_rows_that_the_network_was_fitted_on_are_read_in_one_view_and_all_others
         classes=["absent", "present"], backbone={**BACKBONE, "symmetries": 4}, features_from="finetuned", svm={**SVM, "C": 1}
     )
     svm.take_shared(SkipBackbone(**BACKBONE).state_dict())
-    fit(svm, tiny_data, FitSVM(), tmp_path)
-    for part, views in (("fit", 1), ("val", 4)):
+    fit(svm, tiny_data, FitSVM(fit_views=fit_views), tmp_path)
+    for part, views in (("fit", taken), ("val", 4)):
         ids = list(getattr(split, part))
         with torch.inference_mode():
             expected = svm.eval().backbone.every_feature(tiny_data.views(ids), views)[:, svm.columns].numpy()
         found = svm.seen.features[[svm.seen.ids.index(sample) for sample in ids]]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_number_that_is_no_set_of_symmetries_is_refused() -> None:
+    with pytest.raises(UserError, match=r"fit_svm.fit_views=3 is not allowed; allowed: 1, 4, 8"):
+        FitSVM(fit_views=3)
