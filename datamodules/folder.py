@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,21 @@ class FolderDataModule(KFoldDataModule):
         return Path(os.path.relpath(os.path.abspath(self.root / image), os.path.abspath(self.root))).as_posix()
 
     def _refuse_wrong_paths(self, file: Path, images: Sequence[str]) -> None:
-        root = self.root.resolve()
-        outside = [image for image in images if not (root / image).resolve().is_relative_to(root)]
+        root = os.path.realpath(self.root)
+
+        @cache  # a hundred thousand images lie in few folders
+        def inside(path: str) -> bool:
+            return Path(os.path.realpath(path)).is_relative_to(root)
+
+        paths = [os.path.join(root, image) for image in images]
+        outside = [
+            image
+            for image, path in zip(images, paths, strict=True)
+            if not inside(path if os.path.islink(path) else os.path.dirname(path))
+        ]
         if outside:
             raise UserError(f"{file} names paths outside data.root={self.root}: {some(outside)}.")
-        absent = [image for image in images if not (self.root / image).is_file()]
+        absent = [image for image, path in zip(images, paths, strict=True) if not os.path.isfile(path)]
         if absent:
             raise UserError(f"{file} names {len(absent)} images that are not there: {some(absent)}.")
 
