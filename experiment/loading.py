@@ -14,13 +14,14 @@ def load_model(fold: FinishedFold) -> FoldModel:
     saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
     model = class_of({"_target_": marker["target"]})(**saved["hyper_parameters"])
     assert isinstance(model, FoldModel)
-    model.load_state_dict(saved["state_dict"], strict=model.strict_loading)
     root = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
+    inputs = {name: FinishedFold(root / path) for name, path in marker["inputs"].items()}
+    # What lies elsewhere comes first: batch norm warns of each layer that is loaded without having been filled.
     if "shared" in marker:
         model.take_shared(kept(root, marker["shared"]))
-    inputs = {name: FinishedFold(root / path) for name, path in marker["inputs"].items()}
+    if not isinstance(model, LearnsFromTables):
+        model.build_on(inputs)
+    model.load_state_dict(saved["state_dict"], strict=model.strict_loading)
     if isinstance(model, LearnsFromTables):
         model.attach({name: load_model(member) for name, member in inputs.items()})
-    else:
-        model.build_on(inputs)
     return model.eval()
