@@ -118,7 +118,7 @@ class _Batches(Callback):
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.stepping = self.since = 0.0
+        self.since = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.since = time.perf_counter()
