@@ -19,14 +19,14 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     config = plain(cfg)
-    from experiment.build import build
+    from experiment.build import build, relocated
     from experiment.console import terminal
     from experiment.maps import explain
     from experiment.store.finished import FinishedRun
 
     terminal.quiet()
     run = FinishedRun.at(Path(config["run"]))
-    data = build(run.config["data"])
+    data = build(relocated(run.config["data"]))
     data.load()
     folder = Path(config["out"]) if config["out"] else run.path / "explanations"
     explained = explain(run, data, config["images"], config["seed"], folder.resolve())

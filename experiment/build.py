@@ -1,7 +1,9 @@
 """Objects from configs. The only place that turns a `_target_` into code, from packages that are listed here."""
 
 import importlib
+import pkgutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -9,8 +11,11 @@ from hydra.utils import execution_whitelist, instantiate
 
 from experiment.errors import UserError, not_allowed
 from experiment.signatures import check_types
+from experiment.store.identity import kind_of
 
-TRUSTED = ("datamodules.*", "lightning_modules.*", "callbacks.*", "experiment.*", "pytorch_lightning.*")
+ROOT = Path(__file__).resolve().parents[1]
+OWN = ("datamodules.*", "lightning_modules.*", "callbacks.*", "experiment.*")
+TRUSTED = (*OWN, "pytorch_lightning.*")
 """Packages whose classes a config may name: a config file must not be able to run arbitrary code."""
 
 
@@ -58,6 +63,26 @@ def class_of(config: Mapping[str, Any]) -> type[Any]:
     if not isinstance(found, type) or not _trusted(f"{found.__module__}.{found.__qualname__}"):
         raise not_allowed("_target_", target, TRUSTED)
     return found
+
+
+def relocated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored config whose `_target_` is where its class is found today: its module may have been moved since.
+
+    Raises:
+        UserError: the class is not there, and its package holds none or several of its name.
+    """
+    try:
+        found = class_of(config)
+    except UserError:
+        package, name = config["_target_"].partition(".")[0], kind_of(config)
+        if f"{package}.*" not in OWN:
+            raise
+        modules = [importlib.import_module(m.name) for m in pkgutil.walk_packages([str(ROOT / package)], f"{package}.")]
+        classes = {kind for module in modules if isinstance(kind := vars(module).get(name), type)}
+        if len(classes) != 1:
+            raise
+        found = classes.pop()
+    return {**config, "_target_": f"{found.__module__}.{found.__qualname__}"}
 
 
 def _trusted(target: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from pytorch_lightning import seed_everything
 
+from experiment.build import class_of
 from experiment.console.progress import Progress
 from experiment.contracts import FoldData, LearnsFromTables
 from experiment.environment import environment
@@ -30,7 +31,7 @@ from experiment.seeds import seed_for
 from experiment.stages import recording
 from experiment.store.attempt import attempt
 from experiment.store.finished import FinishedRun
-from experiment.store.identity import Record, decisive, digest
+from experiment.store.identity import Record, decisive, digest, kind_of
 from experiment.store.lease import Holder, holder
 from experiment.store.resume import Unfinished
 from experiment.store.runs import Run, scratch
@@ -88,6 +89,7 @@ class CrossValidation:
         recipes = list(recipe.everyone())
         for taken in recipes:
             self._refuse_other(taken)
+            self._refuse_namesake(taken)
         selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
         # Where processes work together the first alone looks: others may see a fold that was finished meanwhile.
         seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
@@ -111,6 +113,19 @@ class CrossValidation:
         ):
             if not same:
                 raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
+
+    def _refuse_namesake(self, recipe: Recipe) -> None:
+        """Refuse a class that shares its name with another one whose folds are stored: identity goes by the name alone."""
+        if recipe.finished is not None:
+            return
+        run, target = self.run_of(recipe), recipe.module["_target_"]
+        for stored in {fold.marker.get("target") for split in self.splits if (fold := run.fold(split))} - {target, None}:
+            try:
+                same = class_of({"_target_": stored}) is class_of(recipe.module)
+            except UserError:  # its module was moved or renamed
+                continue
+            if not same:
+                raise UserError(f"{run.path} holds folds of {stored}, and {target} has the same name; rename one of the classes.")
 
     def run_of(self, recipe: Recipe) -> Run:
         """Where the folds of a recipe lie, or will."""
@@ -174,7 +189,7 @@ class CrossValidation:
         unfinished: Unfinished,
     ) -> dict[str, Any]:
         """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
-        seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, recipe.module["_target_"]), verbose=False)
+        seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, kind_of(recipe.module)), verbose=False)
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
         model.build_on(inputs)

@@ -2,7 +2,7 @@
 
 import torch
 
-from experiment.build import class_of
+from experiment.build import class_of, relocated
 from experiment.contracts import FoldModel, LearnsFromTables
 from experiment.store.shared import kept
 from experiment.tables import FinishedFold
@@ -12,7 +12,7 @@ def load_model(fold: FinishedFold) -> FoldModel:
     """The fitted model of a fold, in eval mode on the CPU, with all that it is built on."""
     marker = fold.marker
     saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
-    model = class_of({"_target_": marker["target"]})(**saved["hyper_parameters"])
+    model = class_of(relocated({"_target_": marker["target"]}))(**saved["hyper_parameters"])
     assert isinstance(model, FoldModel)
     root = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
     inputs = {name: FinishedFold(root / path) for name, path in marker["inputs"].items()}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiment.build import build
+from experiment.build import build, relocated
 from experiment.errors import UserError
 from experiment.report.content import gather
 from experiment.report.page import write
@@ -43,7 +43,7 @@ def _picture(run: FinishedRun) -> Picture | None:
     from experiment.contracts import FoldData  # takes Lightning, as data modules do
 
     try:
-        data = build(run.config["data"])
+        data = build(relocated(run.config["data"]))
     except UserError:
         return None
     assert isinstance(data, FoldData)

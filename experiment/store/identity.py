@@ -20,14 +20,20 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
     ),
     # Where things are kept, not what they are.
     "callback": frozenset({"cache", "cache_gb"}),
-    # The class path in `_target_` and the settings decide; the display name does not.
+    # The kind and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip
 
 
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return the stable name of the class that a config builds: its own name, without the module that it is found in."""
+    return str(config["_target_"]).rpartition(".")[2]
+
+
 def decisive(section: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config section that decides the numbers."""
-    return {key: value for key, value in config.items() if key not in NOT_IDENTITY.get(section, ())}
+    """Return the part of a config section that decides the numbers, with the class's kind in place of its import path."""
+    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY.get(section, ()) and key != "_target_"}
+    return {"kind": kind_of(config), **kept} if "_target_" in config else kept
 
 
 def digest(record: object) -> str:

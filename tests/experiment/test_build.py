@@ -3,7 +3,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from experiment.build import build, class_of
+from experiment.build import build, class_of, relocated
 from experiment.config import plain
 from experiment.errors import UserError
 from experiment.folds import FoldScheme, Splits
@@ -84,3 +84,15 @@ def test_plain_values_are_resolved():
 def test_a_value_that_was_not_given_is_refused():
     with pytest.raises(MissingMandatoryValue, match="root"):
         plain(OmegaConf.create({"data": {"root": "???"}}))
+
+
+def test_a_stored_config_follows_its_class_to_another_module():
+    stored = {"_target_": "lightning_modules.where_it_was_before.ResNet", "lr": 1}
+    assert relocated(stored) == {"_target_": "lightning_modules.resnet.ResNet", "lr": 1}
+    assert relocated(relocated(stored)) == relocated(stored)
+
+
+@pytest.mark.parametrize("target", ["lightning_modules.resnet.NoSuchNet", "pytorch_lightning.nowhere.Trainer", "os.path.Thing"])
+def test_a_class_that_is_nowhere_is_not_relocated(target):
+    with pytest.raises(UserError, match=r"is not there|not allowed"):
+        relocated({"_target_": target})

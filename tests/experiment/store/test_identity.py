@@ -37,13 +37,19 @@ def test_where_and_how_fast_is_no_identity(section, key):
         ("trainer", "gradient_clip_val"),
         ("trainer", "deterministic"),
         ("trainer", "accumulate_grad_batches"),
-        ("model", "_target_"),
         ("model", "lr"),
         ("model", "root"),
     ],
 )
 def test_what_decides_the_numbers_is_identity(section, key):
     assert decisive(section, {key: 1}) == {key: 1}
+
+
+@pytest.mark.parametrize("section", ["data", "trainer", "callback", "model"])
+def test_a_class_counts_by_its_name_and_not_by_its_module(section):
+    here, there, other = ({"_target_": path, "lr": 1} for path in ("models.old.Net", "models.new.place.Net", "models.old.Net2"))
+    assert decisive(section, here) == decisive(section, there) == {"kind": "Net", "lr": 1}
+    assert decisive(section, here) != decisive(section, other)
 
 
 def test_a_section_without_exceptions_counts_whole():
