@@ -125,7 +125,9 @@ class CrossValidation:
             except UserError:  # its module was moved or renamed
                 continue
             if not same:
-                raise UserError(f"{run.path} holds folds of {stored}, and {target} has the same name; rename one of the classes.")
+                raise UserError(
+                    f"{run.path} holds folds of {stored}, and {target} has the same name; rename one of the classes."
+                )
 
     def run_of(self, recipe: Recipe) -> Run:
         """Where the folds of a recipe lie, or will."""

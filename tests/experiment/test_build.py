@@ -92,7 +92,9 @@ def test_a_stored_config_follows_its_class_to_another_module():
     assert relocated(relocated(stored)) == relocated(stored)
 
 
-@pytest.mark.parametrize("target", ["lightning_modules.resnet.NoSuchNet", "pytorch_lightning.nowhere.Trainer", "os.path.Thing"])
+@pytest.mark.parametrize(
+    "target", ["lightning_modules.resnet.NoSuchNet", "pytorch_lightning.nowhere.Trainer", "os.path.Thing"]
+)
 def test_a_class_that_is_nowhere_is_not_relocated(target):
     with pytest.raises(UserError, match=r"is not there|not allowed"):
         relocated({"_target_": target})

@@ -47,7 +47,9 @@ def test_what_decides_the_numbers_is_identity(section, key):
 
 @pytest.mark.parametrize("section", ["data", "trainer", "callback", "model"])
 def test_a_class_counts_by_its_name_and_not_by_its_module(section):
-    here, there, other = ({"_target_": path, "lr": 1} for path in ("models.old.Net", "models.new.place.Net", "models.old.Net2"))
+    here, there, other = (
+        {"_target_": path, "lr": 1} for path in ("models.old.Net", "models.new.place.Net", "models.old.Net2")
+    )
     assert decisive(section, here) == decisive(section, there) == {"kind": "Net", "lr": 1}
     assert decisive(section, here) != decisive(section, other)
 
