@@ -5,10 +5,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.config import plain
-from experiment.console.cli import one_line_errors
-from experiment.processes.cores import sleep_while_waiting
-from experiment.processes.importing import leaving_at_once
+from experiment.core.config import plain
+from experiment.run.cores import sleep_while_waiting
+from experiment.run.importing import leaving_at_once
+from experiment.terminal.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -19,12 +19,12 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     config = plain(cfg)
-    from experiment.build import build, relocated
-    from experiment.console import terminal
-    from experiment.maps import explain
+    from experiment.core.build import build, relocated
+    from experiment.explain.explanations import explain
     from experiment.store.finished import FinishedRun
+    from experiment.terminal.consoles import out, quiet
 
-    terminal.quiet()
+    quiet()
     run = FinishedRun.at(Path(config["run"]))
     data = build(relocated(run.config["data"]))
     data.load()
@@ -32,8 +32,8 @@ def main(cfg: DictConfig) -> None:
     explained = explain(run, data, config["images"], config["seed"], folder.resolve())
 
     if (told := explained.pointing()) is not None:
-        terminal.out.print(told, highlight=False)
-    terminal.out.print(f"explanations: {folder.resolve()}", soft_wrap=True, highlight=False)
+        out.print(told, highlight=False)
+    out.print(f"explanations: {folder.resolve()}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.config import plain
-from experiment.console.cli import one_line_errors
+from experiment.core.config import plain
+from experiment.terminal.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -17,12 +17,12 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Read the runs, gather what they prove, write the page. Nothing is trained."""
     config = plain(cfg)
-    from experiment.console import terminal
-    from experiment.report.writing import report_on, requested
+    from experiment.report.requests import report_on, requested
+    from experiment.terminal.consoles import out
 
     runs, folder = requested(config["run"], config["out"])
     page = report_on(runs, folder)
-    terminal.out.print(f"report: {page}", soft_wrap=True, highlight=False)
+    out.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

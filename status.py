@@ -6,8 +6,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.config import plain
-from experiment.console.cli import one_line_errors
+from experiment.core.config import plain
+from experiment.terminal.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -18,14 +18,14 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Read the folder of all runs and show what is there. Nothing is written."""
     config = plain(cfg)
-    from experiment.console import terminal
-    from experiment.console.status import print_status
+    from experiment.sweep.status import print_status
+    from experiment.terminal.consoles import out
 
     root = Path(config["paths"]["runs"]).resolve()
     while True:
         if config["watch"]:
-            terminal.out.clear()
-        print_status(root, terminal.out, config["complete"])
+            out.clear()
+        print_status(root, out, config["complete"])
         if not config["watch"]:
             return
         time.sleep(config["watch"])

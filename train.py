@@ -8,15 +8,15 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from experiment.config import plain
-from experiment.console.cli import one_line_errors
-from experiment.processes.cluster import share_code
-from experiment.processes.cores import sleep_while_waiting
-from experiment.processes.importing import leaving_at_once, without_collection
+from experiment.core.config import plain
+from experiment.run.cluster import share_code
+from experiment.run.cores import sleep_while_waiting
+from experiment.run.importing import leaving_at_once, without_collection
+from experiment.terminal.cli import one_line_errors
 
 if TYPE_CHECKING:
-    from experiment.evaluation.results import Result
-    from experiment.store.again import Command
+    from experiment.run.again import Command
+    from experiment.store.results import Result
 
 CONF = Path(__file__).resolve().parent / "conf"
 
@@ -32,47 +32,47 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     """
     # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
     config = plain(cfg)
-    from experiment.console import terminal
-    from experiment.processes.entering import alone, enter
-    from experiment.store.again import Command, repeat
-    from experiment.sweeping.context import RacedOutError
-    from experiment.sweeping.objective import of_run
+    from experiment.metrics.objective import of_run
+    from experiment.run.again import Command, repeat
+    from experiment.run.entering import alone, enter
+    from experiment.sweep.trial import RacedOutError
+    from experiment.terminal.consoles import err, out
 
     enter(config)
     command = Command.of(config) if alone() else Command(None)
     try:
         results = repeat(command, config) or work(config, command)
-    except RacedOutError as out:
-        terminal.err.print(str(out), highlight=False)
-        return out.objective
-    terminal.out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
+    except RacedOutError as raced_out:
+        err.print(str(raced_out), highlight=False)
+        return raced_out.objective
+    out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
     return of_run(config["objective"], results[-1].run.path)
 
 
 def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
     """Train what is missing, and publish what is complete."""
     with without_collection():
-        from experiment.console import terminal
-        from experiment.console.summary import print_published, print_results
-        from experiment.job import prepare
-        from experiment.processes.side_by_side import ready, work_of
-        from experiment.sweeping.context import in_sweep
-        from experiment.sweeping.trial import trial
-        from experiment.tracking.publishing import publish
+        from experiment.core.job_context import in_sweep
+        from experiment.run.job import prepare
+        from experiment.run.parallel import ready, work_of
+        from experiment.run.publish import publish
+        from experiment.sweep.trial import trial
+        from experiment.terminal.consoles import err, out
+        from experiment.terminal.summary import print_published, print_results
 
         ready(config)
-    validation, recipe = prepare(config, terminal.err)
+    validation, recipe = prepare(config, err)
     with trial(validation, recipe) as racing:
         results = validation.run(recipe, racing(work_of(validation, recipe)))
 
     if not in_sweep():
-        print_results(results, terminal.out)
+        print_results(results, out)
     if published := publish(results, validation.data, validation.tracker, config["objective"], page=not in_sweep()):
-        print_published(published, terminal.out)
+        print_published(published, out)
         if published.shown:
             command.finished(results)
     if told := validation.tracker.close():
-        terminal.err.print(told, highlight=False)
+        err.print(told, highlight=False)
     return results
 
 
@@ -80,5 +80,5 @@ if __name__ == "__main__":
     sleep_while_waiting()
     share_code(CONF.parent)
     # SweepEvents is what Hydra itself may build from a config.
-    with leaving_at_once(), execution_whitelist("experiment.sweeping.hydra_events.SweepEvents"):
+    with leaving_at_once(), execution_whitelist("experiment.sweep.hydra_events.SweepEvents"):
         main()

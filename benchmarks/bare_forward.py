@@ -13,7 +13,7 @@ import torch
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from experiment.processes.hardware import best_precision, keep_freed_memory
+from experiment.run.hardware import best_precision, keep_freed_memory
 
 BATCH = 16  # as conf/data/folder.yaml
 WARM_UP = 3

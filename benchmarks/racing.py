@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiment.sweeping.ledger import Ledger
-from experiment.sweeping.racing import Folds, chance_to_win
+from experiment.sweep.ledger import Ledger
+from experiment.sweep.race import Folds, chance_to_win
 
 ORDERS = 200
 

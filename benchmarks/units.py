@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torchvision import models
 
-from experiment.evaluation.evidence import Cohort, intervals
-from experiment.evaluation.metrics import summarise
-from experiment.folds import partition
+from experiment.core.tables import SampleTable, predictions
+from experiment.metrics.evidence import Cohort, intervals
+from experiment.metrics.scores import summarise
+from experiment.run.folds import partition
 from experiment.store.lease import Lease
-from experiment.sweeping.ledger import Ledger, Trial
-from experiment.tables import SampleTable, predictions
+from experiment.sweep.ledger import Ledger, Trial
 from lightning_modules.taps import POOLINGS, taps_of
 
 ROWS = (10_000, 100_000)

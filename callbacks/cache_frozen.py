@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import batches, circumstances, data_of, inference
-from experiment.contracts import AnswersFromFeatures
-from experiment.stages import stage
+from experiment.core.contracts import AnswersFromFeatures
+from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache
 
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
-from experiment.contracts import AnswersFromFeatures, Batch, FoldData
-from experiment.processes import ranks
-from experiment.stages import stage
+from experiment.core import ranks
+from experiment.core.contracts import AnswersFromFeatures, Batch, FoldData
+from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache, computed
 
 

@@ -9,14 +9,14 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, features_of
-from experiment.contracts import FitsOnFeatures, FoldModel
-from experiment.errors import not_allowed
-from experiment.processes import ranks
-from experiment.processes.hardware import return_memory
-from experiment.stages import stage
+from experiment.core import ranks
+from experiment.core.contracts import FitsOnFeatures, FoldModel
+from experiment.core.errors import not_allowed
+from experiment.core.symmetry import COUNT
+from experiment.core.tables import PARTS
+from experiment.core.timing import stage
+from experiment.run.hardware import return_memory
 from experiment.store.disk_cache import DiskCache
-from experiment.symmetry import COUNT
-from experiment.tables import PARTS
 
 FIT_VIEWS = (1, 4, COUNT)
 

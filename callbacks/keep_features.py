@@ -5,7 +5,7 @@ from pathlib import Path
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, features_of
-from experiment.contracts import AnswersFromFeatures
+from experiment.core.contracts import AnswersFromFeatures
 from experiment.store.disk_cache import DiskCache
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from experiment.errors import UserError
-from experiment.processes import ranks
-from experiment.symmetry import chosen, transform
+from experiment.core import ranks
+from experiment.core.errors import UserError
+from experiment.core.symmetry import chosen, transform
 
 
 class Augment(nn.Module):
@@ -32,7 +32,7 @@ class Augment(nn.Module):
         return self.contrast > 0 or self.brightness > 0
 
     def draw(self, count: int) -> Tensor:
-        """A symmetry for each image, (B,), indices of `experiment.symmetry.transform`."""
+        """A symmetry for each image, (B,), indices of `experiment.core.symmetry.transform`."""
         return torch.tensor(self.symmetries)[ranks.own(lambda n: torch.randint(len(self.symmetries), (n,)), count)]
 
     def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images import Pixels, pixel_digest, to_square
-from experiment.errors import UserError, some
+from experiment.core.errors import UserError, some
 from experiment.store.disk_cache import Blocks, DiskCache, computed
 
 Read = Callable[[str], Pixels]

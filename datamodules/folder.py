@@ -10,7 +10,7 @@ from typing import Any
 
 from datamodules.images import SUFFIXES, Pixels, read_image
 from datamodules.kfold import KFoldDataModule, Row
-from experiment.errors import UserError, some
+from experiment.core.errors import UserError, some
 
 
 class FolderDataModule(KFoldDataModule):

@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import images as reading
+from datamodules.audit import audit
 from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
 from datamodules.shared_batches import SharedBatches
-from experiment.audit import audit
-from experiment.contracts import FoldData
-from experiment.errors import UserError, not_allowed
-from experiment.processes import ranks
+from experiment.core import ranks
+from experiment.core.contracts import FoldData
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.identity import file_digest
+from experiment.core.tables import Part, SampleTable, Split
 from experiment.store.disk_cache import DiskCache
-from experiment.store.identity import file_digest
-from experiment.tables import Part, SampleTable, Split
 
 SHOWN = 2**20  # pixels of a batch where nothing is trained, 40 images of 160 a side: what they become stays near a processor
 
@@ -56,7 +56,7 @@ class KFoldDataModule(FoldData):
         batch_size: images a batch in training; where nothing is trained a batch is as large as is fast.
         positive: the class that sensitivity and the like are about; None takes the last in alphabetical order.
         augment: arguments of `datamodules.augment.Augment`.
-        on_duplicate: ``error``, or ``tie`` to put groups that share an image into one (see `experiment.audit`).
+        on_duplicate: ``error``, or ``tie`` to put groups that share an image into one (see `datamodules.audit`).
         num_workers: processes that decode; worth it only where the cache has no room for the images.
         cache: folder for decoded images, memory-mapped from there; None keeps them in memory.
         cache_gb: what that folder may hold; data sets beyond it are decoded anew in each epoch.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-from experiment.processes import ranks
+from experiment.core import ranks
 
 
 class SharedBatches(Sampler[list[int]]):

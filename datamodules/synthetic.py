@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from datamodules import tem
 from datamodules.kfold import KFoldDataModule, Row
 from datamodules.tem import draw_patient, render
-from experiment.errors import UserError
-from experiment.store.identity import file_digest
+from experiment.core.errors import UserError
+from experiment.core.identity import file_digest
 
 LABELS = ("absent", "present")
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision import models
 
-from experiment.contracts import Batch
-from experiment.errors import UserError, not_allowed
+from experiment.core.contracts import Batch
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.symmetry import COUNT, transform
 from experiment.store.disk_cache import Blocks
 from experiment.store.tensor_digest import tensor_digest
-from experiment.symmetry import COUNT, transform
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.taps import STAGES, check_pooling, columns_of, pooled, taps_of
 from lightning_modules.weights import load_weights

@@ -8,11 +8,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from experiment.class_weights import balanced, check_class_weights
-from experiment.contracts import FoldModel
-from experiment.errors import UserError, not_allowed
-from experiment.evaluation.combining import COMBINERS, NEED_VAL, Stacking
-from experiment.tables import predictions, probability_columns
+from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.contracts import FoldModel
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.tables import predictions, probability_columns
+from experiment.metrics.combiners import COMBINERS, NEED_VAL, Stacking
 
 
 class EnsembleEvaluator(FoldModel):
@@ -22,7 +22,7 @@ class EnsembleEvaluator(FoldModel):
 
     Args:
         classes: class names.
-        combiner: a name of `experiment.evaluation.combining.COMBINERS`.
+        combiner: a name of `experiment.metrics.combiners.COMBINERS`.
         class_weights: what is learned is learned for: ``balanced`` gives all classes the same say, ``none`` all rows.
         calibration: ``val`` recalibrates the combined probabilities by logistic regression on val rows, which also moves the
             threshold; ``none`` leaves them as combined. With ``class_weights=none`` they then match the frequencies found.

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.contracts import Batch, FoldModel
+from experiment.core.contracts import Batch, FoldModel
 from lightning_modules.backbone import SkipBackbone
 
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from experiment.class_weights import balanced, check_class_weights
-from experiment.contracts import Batch
-from experiment.errors import UserError, not_allowed
-from experiment.processes import ranks
+from experiment.core import ranks
+from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.contracts import Batch
+from experiment.core.errors import UserError, not_allowed
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.on_features import OnFeatures
 from lightning_modules.taps import STAGES, check_pooling, columns_of, pool

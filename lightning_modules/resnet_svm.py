@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.contracts import Batch
-from experiment.errors import UserError, not_allowed
-from experiment.tables import FinishedFold, predictions
+from experiment.core.contracts import Batch
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.tables import FinishedFold, predictions
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.on_features import OnFeatures
 from lightning_modules.svm import fit_svm

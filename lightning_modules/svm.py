@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from lightning_modules.linear_svm import CHUNK
 from lightning_modules.platt import machine_probabilities, platt
 from lightning_modules.svm_settings import SVMSettings

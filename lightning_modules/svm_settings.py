@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiment.class_weights import check_class_weights
-from experiment.errors import UserError, not_allowed
+from experiment.core.class_weights import check_class_weights
+from experiment.core.errors import UserError, not_allowed
 
 KERNELS = ("rbf", "linear")
 

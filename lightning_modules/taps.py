@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from experiment.errors import UserError, not_allowed
+from experiment.core.errors import UserError, not_allowed
 
 POOLINGS = ("mean", "max", "std")
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from experiment.errors import UserError, not_allowed, some
-from experiment.store.identity import file_digest
+from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.identity import file_digest
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from experiment.processes.cores import sleep_while_waiting
+from experiment.run.cores import sleep_while_waiting
 
 os.environ.setdefault("WANDB_MODE", "offline")
 sleep_while_waiting()
@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.console import terminal
-from experiment.folds import FoldScheme, Splits
+from experiment.run.folds import FoldScheme, Splits
+from experiment.terminal import consoles as terminal
 
 terminal.quiet()
 THREADS = 2
@@ -38,7 +38,7 @@ def as_if_no_job_had_run() -> Iterator[None]:
     """A job sets as many threads as suit its folds, and leaves a copy of its process for the next one."""
     yield
     torch.set_num_threads(THREADS)
-    if jobs := sys.modules.get("experiment.processes.side_by_side"):
+    if jobs := sys.modules.get("experiment.run.parallel"):
         jobs._clones.clear()
 
 

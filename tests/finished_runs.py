@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from experiment.evaluation.metrics import scores_by_part, summarise
-from experiment.folds import FoldScheme
+from experiment.core.tables import SampleTable, predictions
+from experiment.metrics.scores import scores_by_part, summarise
+from experiment.run.folds import FoldScheme
 from experiment.store.finished import SAMPLES, FinishedRun, write_samples
-from experiment.tables import SampleTable, predictions
 
 
 def finished_run(

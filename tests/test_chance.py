@@ -8,13 +8,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.config import plain
-from experiment.console.progress import Progress
-from experiment.console.terminal import err
-from experiment.crossval import CrossValidation
-from experiment.evaluation.results import Result
-from experiment.folds import FoldScheme
-from experiment.recipe import plan
+from experiment.core.config import plain
+from experiment.run.cross_validation import CrossValidation
+from experiment.run.folds import FoldScheme
+from experiment.run.recipe import plan
+from experiment.store.results import Result
+from experiment.terminal.consoles import err
+from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import NoTracker
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

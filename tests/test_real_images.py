@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from datamodules.folder import FolderDataModule
-from experiment.loading import load_model
+from experiment.run.fitted_model import load_model
 from experiment.store.finished import FinishedRun
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"

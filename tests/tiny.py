@@ -11,3 +11,7 @@ SVM = {
     "kernel": "rbf", "C": [0.1, 1, 10], "gamma": [0.1, 1], "inner_folds": 3, "class_weights": "balanced",
     "exact_max": 4000, "nystroem": 1000,
 }  # fmt: skip
+TRAINER = {
+    "_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_epochs": 2,
+    "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0,
+}  # fmt: skip

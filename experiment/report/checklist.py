@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from experiment.report.checklist_items import CLAIM, TRIPOD
 from experiment.report.content import Content
-from experiment.report.facts import facts
+from experiment.report.result_facts import facts
 
 LISTS = {"CLAIM 2024": CLAIM, "TRIPOD+AI": TRIPOD}
 

@@ -1,6 +1,6 @@
 """What two reporting checklists ask for, in our own words, and which facts of a run answer it.
 
-Each row is number, topic and keys of `experiment.report.facts.FACTS`: the first answers the item, the others add to it.
+Each row is number, topic and keys of `experiment.report.result_facts.FACTS`: the first answers the item, the others add to it.
 Without a key it is a to-do: it needs what the software cannot know, such as who the patients were or where data lie.
 """
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from experiment.errors import UserError
-from experiment.evaluation.evidence import Cohort, hardest
+from experiment.core.errors import UserError
+from experiment.core.tables import probability_columns
+from experiment.metrics.evidence import Cohort, hardest
+from experiment.report.evidence_file import Numbers
 from experiment.report.findings import headline, warnings
-from experiment.report.numbers import Numbers
 from experiment.store.finished import FinishedRun
-from experiment.tables import probability_columns
 
 HARDEST = 12
 
@@ -51,7 +51,7 @@ class Content:
 
     @property
     def evidence(self) -> Mapping[str, Any]:
-        """As `experiment.evaluation.evidence.evidence` gives it."""
+        """As `experiment.metrics.evidence.evidence` gives it."""
         return self.numbers.evidence
 
     @property

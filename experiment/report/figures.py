@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from experiment.evaluation.metrics import METRICS
-from experiment.report.drawing import INK, MODELS, MUTED, axes, color_of, svg
+from experiment.metrics.scores import METRICS
+from experiment.report.svg import INK, MODELS, MUTED, axes, color_of, svg
 
 WIDE = 20  # ratio of losses from which on their axis is logarithmic
 

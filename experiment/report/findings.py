@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiment.evaluation.evidence import TESTED, Cohort, pair_of
+from experiment.metrics.evidence import TESTED, Cohort, pair_of
 
 FEW_PATIENTS = 20  # below it a cluster bootstrap has little to draw from
 RARE = 0.2  # share of a class below which accuracy and probabilities mislead
@@ -74,10 +74,10 @@ def warnings(
 
     Args:
         cohort: the predictions.
-        evidence: as `experiment.evaluation.evidence.evidence` gives it.
-        scores: title to metrics as `experiment.evaluation.metrics.summarise` gives them.
+        evidence: as `experiment.metrics.evidence.evidence` gives it.
+        scores: title to metrics as `experiment.metrics.scores.summarise` gives them.
         curves: title to epochs of each fold.
-        gaps: as `experiment.evaluation.optimism.gaps` gives them.
+        gaps: as `experiment.metrics.optimism.gaps` gives them.
         built_in: the images are the synthetic ones.
     """
     told: list[str] = []

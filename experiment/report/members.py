@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from experiment.evaluation.optimism import FoldTables, gaps
+from experiment.core.tables import probability_columns
+from experiment.metrics.optimism import FoldTables, gaps
 from experiment.store.finished import FinishedRun
-from experiment.tables import probability_columns
 
 
 def optimism(run: FinishedRun) -> list[dict[str, float | str]]:

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from experiment.evaluation.cost import in_words
-from experiment.evaluation.evidence import TESTED
-from experiment.evaluation.metrics import METRICS
+from experiment.core.cost import in_words
+from experiment.metrics.evidence import TESTED
+from experiment.metrics.scores import METRICS
 from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content

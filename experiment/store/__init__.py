@@ -1,1 +1,1 @@
-"""What lies on disk: runs with their finished folds, who is at an unfinished one, and what is computed once for all runs."""
+"""What is kept on disk: runs with their finished folds, leases, and rows that are computed once."""

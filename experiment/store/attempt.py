@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiment.console.cli import one_line
+from experiment.core.errors import one_line
 from experiment.store.lease import Lease, job_id
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from experiment.errors import UserError
-from experiment.processes import ranks
-from experiment.store.identity import digest
+from experiment.core import ranks
+from experiment.core.errors import UserError
+from experiment.core.identity import digest
 
 FORMAT = 2  # of entries: raise it when the meaning of stored numbers changes
 BLOCK = 128  # rows: small enough that two processes share an entry of some hundred rows evenly

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from experiment.errors import UserError
-from experiment.evaluation.cost import Cost, cost
-from experiment.tables import MARKER, FinishedFold, SampleTable
+from experiment.core.cost import Cost, cost
+from experiment.core.errors import UserError
+from experiment.core.tables import MARKER, FinishedFold, SampleTable
 
 SAMPLES = "samples.parquet"
 

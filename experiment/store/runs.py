@@ -26,8 +26,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from experiment.store.identity import Record, digest
-from experiment.tables import MARKER, FinishedFold, Split
+from experiment.core.identity import Record, digest
+from experiment.core.tables import MARKER, FinishedFold, Split
 
 IDENTITY = "identity.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits

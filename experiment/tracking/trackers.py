@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
-from experiment.evaluation.cost import Cost
+from experiment.core.cost import Cost
 
 Scores = Mapping[str, Mapping[str, Any]]
 
@@ -30,11 +30,11 @@ class Summary:
         run: its folder.
         config: the resolved config.
         scores: metric to value, low, high, mean, sd (content of ``metrics.json``).
-        evidence: calibration, operating points and curves of the model (a model of `experiment.evaluation.evidence.evidence`).
+        evidence: calibration, operating points and curves of the model (a model of `experiment.metrics.evidence.evidence`).
         pairs: its comparisons with the job's other models.
         oof: the out-of-fold table.
-        cost: see `experiment.evaluation.cost.cost`.
-        objective: what a sweep goes by, by name (see `experiment.sweeping.objective`).
+        cost: see `experiment.core.cost.cost`.
+        objective: what a sweep goes by, by name (see `experiment.metrics.objective`).
         asked: whether this is the model that the command asked for, not one that it is built on.
         files: what belongs to the run: splits, table, report.
         picture: reads an image by sample id; raises if there is none.

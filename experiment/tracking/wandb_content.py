@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from experiment.evaluation.evidence import seen_from
-from experiment.tables import probability_columns
+from experiment.core.tables import probability_columns
+from experiment.metrics.evidence import seen_from
 from experiment.tracking.trackers import Summary
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from callbacks.cache_frozen import CacheFrozen
 from callbacks.fit_svm import FitSVM
 from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
-from experiment.folds import Splits
+from experiment.run.folds import Splits
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM

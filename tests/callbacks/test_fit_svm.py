@@ -10,8 +10,8 @@ from tiny import BACKBONE, RESNET, SVM
 from callbacks.fit_svm import FitSVM
 from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
-from experiment.errors import UserError
-from experiment.folds import Splits
+from experiment.core.errors import UserError
+from experiment.run.folds import Splits
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM

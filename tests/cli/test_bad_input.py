@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision import models
 
 import train
-from experiment import crossval
+from experiment.run import cross_validation as crossval
 
 TRAIN = Path(train.__file__)
 SMALL = ["data.images=40", "data.patients=10", "data.image_size=32", "trainer=cpu", "logger=none"]

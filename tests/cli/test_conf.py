@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torchvision.models import resnet18
 
-from experiment.config import plain
-from experiment.recipe import plan
+from experiment.core.config import plain
+from experiment.run.recipe import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"

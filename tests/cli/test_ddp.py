@@ -8,10 +8,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from experiment.config import plain
-from experiment.errors import UserError
-from experiment.job import prepare
-from experiment.processes import ranks
+from experiment.core import ranks
+from experiment.core.config import plain
+from experiment.core.errors import UserError
+from experiment.run.job import prepare
 
 DDP = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
 EXACT = ["trainer.precision=32-true", "logger=csv"]

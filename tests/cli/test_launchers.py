@@ -11,9 +11,9 @@ from hydra.types import RunMode
 from job import train
 from omegaconf import OmegaConf
 
-from experiment.errors import UserError
-from experiment.processes.cluster import enter_job, granted, share_code
-from experiment.processes.cores import GRANTED
+from experiment.core.errors import UserError
+from experiment.run.cluster import enter_job, granted, share_code
+from experiment.run.cores import GRANTED
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LAUNCHERS = sorted(path.stem for path in (CONF / "hydra" / "launcher").glob("*.yaml"))
@@ -62,7 +62,7 @@ def test_jobs_files_lie_below_the_runs() -> None:
 def test_a_job_takes_the_cores_that_its_launcher_gives_it(
     name: str, overrides: list[str], share: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiment.processes.cluster.cores", lambda: 16)
+    monkeypatch.setattr("experiment.run.cluster.cores", lambda: 16)
     assert granted(launcher(name, *overrides)) == share
 
 
@@ -99,7 +99,7 @@ def test_relative_paths_mean_what_they_meant_where_the_command_was_typed(
 def test_a_process_that_does_one_job_after_the_other_shares_its_cores_once(
     inside: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiment.processes.cluster.cores", lambda: int(os.environ.get(GRANTED) or 16))
+    monkeypatch.setattr("experiment.run.cluster.cores", lambda: int(os.environ.get(GRANTED) or 16))
     inside(tmp_path, "joblib")
     for _ in range(2):
         monkeypatch.chdir(tmp_path)

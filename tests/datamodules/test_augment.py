@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.augment import Augment
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 
 OFF = {"flips": False, "quarter_turns": False, "contrast": 0.0, "brightness": 0.0}
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.kfold import KFoldDataModule
-from experiment.build import build
-from experiment.config import plain
-from experiment.contracts import FoldData
-from experiment.folds import FoldScheme
-from experiment.tables import Split
+from experiment.core.build import build
+from experiment.core.config import plain
+from experiment.core.contracts import FoldData
+from experiment.core.tables import Split
+from experiment.run.folds import FoldScheme
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SIZE = 32

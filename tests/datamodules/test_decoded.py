@@ -12,7 +12,7 @@ from datamodules import kfold
 from datamodules.decoded import DecodedImages
 from datamodules.folder import FolderDataModule
 from datamodules.images import pixel_digest
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from experiment.store.disk_cache import BLOCK, DiskCache
 
 SIZE = 8

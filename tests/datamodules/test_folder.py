@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from datamodules.folder import FolderDataModule
-from experiment.errors import UserError
-from experiment.tables import SampleTable
+from experiment.core.errors import UserError
+from experiment.core.tables import SampleTable
 
 
 def draw(root: Path, *names: str) -> None:

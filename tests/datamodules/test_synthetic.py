@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 
 SMALL = {"images": 12, "patients": 3, "difficulty": 0.3, "image_size": 32}
 

@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 import pytest
 
-from experiment.tables import SampleTable
+from experiment.core.tables import SampleTable
 
 MakeSamples = Callable[..., SampleTable]
 

@@ -4,8 +4,8 @@ import torch
 from tiny import BACKBONE
 from torchvision import models
 
-from experiment.errors import UserError
-from experiment.symmetry import transform
+from experiment.core.errors import UserError
+from experiment.core.symmetry import transform
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.taps import RESNETS, pool, taps_of
 

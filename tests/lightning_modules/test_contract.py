@@ -11,16 +11,16 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.config import plain
-from experiment.console.progress import Progress
-from experiment.console.terminal import err
-from experiment.contracts import Batch
-from experiment.crossval import CrossValidation
-from experiment.evaluation.results import Result
-from experiment.folds import FoldScheme
-from experiment.loading import load_model
-from experiment.recipe import plan
-from experiment.tables import probability_columns
+from experiment.core.config import plain
+from experiment.core.contracts import Batch
+from experiment.core.tables import probability_columns
+from experiment.run.cross_validation import CrossValidation
+from experiment.run.fitted_model import load_model
+from experiment.run.folds import FoldScheme
+from experiment.run.recipe import plan
+from experiment.store.results import Result
+from experiment.terminal.consoles import err
+from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import NoTracker
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -93,8 +93,8 @@ def test_val_predictions_cover_the_val_rows_and_nothing_else(finished, tiny_data
 
 def test_the_same_command_again_trains_nothing_and_gives_the_same_numbers(finished, tiny_data, monkeypatch) -> None:
     model, root, result = finished
-    monkeypatch.setattr("experiment.crossval.fit", lambda *_: pytest.fail("fitted again"))
-    monkeypatch.setattr("experiment.crossval.CrossValidation._combine", lambda *_: pytest.fail("combined again"))
+    monkeypatch.setattr("experiment.run.cross_validation.fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr("experiment.run.cross_validation.CrossValidation._combine", lambda *_: pytest.fail("combined again"))
     again = cross_validated(model, root, tiny_data)[-1]
     assert (again.run.path, again.scores) == (result.run.path, result.scores)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from scipy.special import expit
 
-from experiment.contracts import FoldModel
-from experiment.errors import UserError
-from experiment.evaluation.combining import COMBINERS, NEED_VAL
-from experiment.statistics.calibration import slope_and_intercept
-from experiment.tables import predictions
+from experiment.core.contracts import FoldModel
+from experiment.core.errors import UserError
+from experiment.core.tables import predictions
+from experiment.metrics.calibration import slope_and_intercept
+from experiment.metrics.combiners import COMBINERS, NEED_VAL
 from lightning_modules.ensemble import EnsembleEvaluator
 
 CLASSES = ["absent", "present"]

@@ -6,9 +6,9 @@ import torch
 from tiny import RESNET
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.errors import UserError
-from experiment.symmetry import transform
-from experiment.tables import Split
+from experiment.core.errors import UserError
+from experiment.core.symmetry import transform
+from experiment.core.tables import Split
 from lightning_modules.resnet import ResNet
 
 

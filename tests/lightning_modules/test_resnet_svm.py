@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny import BACKBONE, RESNET, SVM
 
-from experiment.errors import UserError
-from experiment.tables import FinishedFold
+from experiment.core.errors import UserError
+from experiment.core.tables import FinishedFold
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM
 

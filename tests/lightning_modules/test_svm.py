@@ -15,7 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from lightning_modules.platt import platt
 from lightning_modules.svm import FittedSVM, fit_svm
 from lightning_modules.svm_head import SVMHead

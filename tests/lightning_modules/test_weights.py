@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from lightning_modules.weights import load_weights, weights_digest
 
 

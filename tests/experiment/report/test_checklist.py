@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from experiment.evaluation import evidence
-from experiment.evaluation.metrics import summarise
-from experiment.folds import FoldScheme
+from experiment.core.tables import predictions
+from experiment.metrics import evidence
+from experiment.metrics.scores import summarise
 from experiment.report.checklist import LISTS, checklist
 from experiment.report.content import gather
-from experiment.report.facts import FACTS, facts
-from experiment.report.fitting import spanned
+from experiment.report.method_facts import spanned
+from experiment.report.result_facts import FACTS, facts
+from experiment.run.folds import FoldScheme
 from experiment.store.finished import FinishedRun, write_samples
-from experiment.tables import predictions
 
 CLAIM = [str(number) for number in range(1, 45)]
 LETTERS = {

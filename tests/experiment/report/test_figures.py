@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from experiment.report import figures
-from experiment.report.drawing import MODELS, PIXELS, VARIABLES, color_of
+from experiment.report.svg import MODELS, PIXELS, VARIABLES, color_of
 
 NAMES = ["resnet", '<b>&"x', "it's $x^2$ a_b", "a b", "a_b", "a%b", "ünïcode−"]
 SVG = "{http://www.w3.org/2000/svg}"

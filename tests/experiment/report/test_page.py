@@ -11,8 +11,8 @@ import pytest
 from finished_runs import finished_run
 from PIL import Image
 
-from experiment.evaluation import evidence
-from experiment.evaluation.metrics import METRICS
+from experiment.metrics import evidence
+from experiment.metrics.scores import METRICS
 from experiment.report.content import gather
 from experiment.report.page import write
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from experiment.store import disk_cache
 from experiment.store.disk_cache import BLOCK, DiskCache, computed
 

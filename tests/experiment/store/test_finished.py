@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from finished_runs import finished_run
 
-from experiment.errors import UserError
+from experiment.core.errors import UserError
 from experiment.store.finished import FinishedRun, write_samples
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from experiment.core.tables import FinishedFold, Split
 from experiment.store.runs import MARKER, Run
-from experiment.tables import FinishedFold, Split
 
 SPLIT = Split(0, 3, (), (), ())
 RECORD = {"model": {"lr": 0.1}, "seed": 1}

@@ -1,0 +1,59 @@
+"""What is wrong with a set of samples, said before anything is trained on it."""
+
+from dataclasses import replace
+
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.tables import SampleTable
+
+ON_DUPLICATE = ("error", "tie")
+
+
+def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
+    """Refuse samples from which no honest result can come.
+
+    Two rows with the same pixels in two groups would leak from fit to test; under two labels one of them is wrong.
+    ``on_duplicate='tie'`` makes one group of all groups that share an image, so that it cannot cross folds.
+
+    Raises:
+        UserError: a row given twice, fewer than two classes, or (unless tied) contradicting duplicates.
+    """
+    if on_duplicate not in ON_DUPLICATE:
+        raise not_allowed("data.on_duplicate", on_duplicate, ON_DUPLICATE)
+    rows = samples.rows
+    if rows.empty:
+        raise UserError("there are no images.")
+    twice = rows.loc[rows["sample_id"].duplicated(), "sample_id"]
+    if len(twice):
+        raise UserError(f"given twice: {some(twice)}. Keep one row an image.")
+    present = sorted({samples.classes[index] for index in samples.target})
+    if len(present) < 2:
+        raise UserError(f"all {len(rows)} images are of the class {present[0]!r}; at least two classes are needed.")
+    same = rows[rows["digest"].duplicated(keep=False)].groupby("digest")
+    contradictions = [
+        pair for _, pair in same if pair["target"].nunique() > 1 or (samples.grouped and pair["group"].nunique() > 1)
+    ]
+    if contradictions and on_duplicate == "error":
+        pair = contradictions[0]
+        what = "labels" if pair["target"].nunique() > 1 else "groups"
+        values = {samples.classes[t] for t in pair["target"]} if what == "labels" else set(pair["group"])
+        raise UserError(
+            f"the same image under two {what} ({some(sorted(values))}): {some(pair['sample_id'])}"
+            + (f", and {len(contradictions) - 1} more such sets" if len(contradictions) > 1 else "")
+            + ". Mend the labels, or put such images into one group with data.on_duplicate=tie."
+        )
+    return _tied(samples)
+
+
+def _tied(samples: SampleTable) -> SampleTable:
+    """Groups that share an image become one, named after the first of them; without groups, the copies become one."""
+    group, groups = pd.factorize(samples.rows["group"], sort=True)
+    image, images = pd.factorize(samples.rows["digest"])
+    nodes = len(groups) + len(images)
+    edges = coo_array(([True] * len(group), (group, len(groups) + image)), shape=(nodes, nodes))
+    _, component = connected_components(edges, directed=False)
+    name = pd.Series(groups).groupby(component[: len(groups)]).min()
+    return replace(samples, rows=samples.rows.assign(group=name[component[group]].to_numpy(dtype=object)))

@@ -1,1 +1,0 @@
-"""What a person sees of a command: progress, results, errors, the state of all runs."""

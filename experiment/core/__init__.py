@@ -1,0 +1,1 @@
+"""What everything else is built on: tables, contracts, errors, seeds, identity, timing, building from config."""

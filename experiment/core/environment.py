@@ -1,0 +1,58 @@
+"""What the numbers were made with, for the record: versions and commit. It is no part of the identity."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from experiment.core.identity import digest, file_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN = ("experiment", "datamodules", "lightning_modules", "callbacks")
+PACKAGES = ("em-granules", "torch", "torchvision", "pytorch-lightning", "scikit-learn", "numpy")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of python and of the packages that compute, the commit of this code, and the processor or GPU."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}, {_device()}"}
+    return {**found, **_versions(), "commit": _commit()}
+
+
+@cache
+def source() -> str:
+    """Digest of this project's code and of the versions of the packages that compute, in a checkout or not."""
+    files = sorted(file for own in OWN for file in (ROOT / own).rglob("*") if file.is_file() and file.suffix != ".pyc")
+    return digest([_versions(), [(file.relative_to(ROOT).as_posix(), file_digest(file)) for file in files]])
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a folder that was never installed
+            found[package] = "not installed"
+    return found
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} threads"
+
+
+def _commit() -> str:
+    """Commit of the source, ``+`` where it was changed since; ``unknown`` outside a checkout."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed.strip() else "")

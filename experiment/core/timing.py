@@ -1,0 +1,85 @@
+"""Where a fold's time goes: seconds and images of each named stage, and the peak of memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+MIB = 2**20
+
+
+@dataclass
+class Stages:
+    """What `stage` blocks have spent so far. A stage inside another counts for itself alone.
+
+    Attributes:
+        seconds: of each stage.
+        steps: seconds of training steps in the ``model``, and of waiting for the ``loader`` between them.
+        images: that went through it.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    inner: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as plain values, with the peak of memory; see `experiment.core.cost`."""
+        return {
+            "stages": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
+            "images": {name: count for name, count in self.images.items() if count},
+            "steps": {name: round(seconds, 3) for name, seconds in self.steps.items()},
+            **peak_memory(),
+        }
+
+
+_current: ContextVar[Stages | None] = ContextVar("stages", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[Stages]:
+    """Collect the stages of this block."""
+    stages = Stages()
+    token = _current.set(stages)
+    try:
+        yield stages
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def stage(name: str, images: int = 0) -> Iterator[None]:
+    """Count this block as a stage, if anyone is recording."""
+    stages = _current.get()
+    if stages is None:
+        yield
+        return
+    outside, stages.inner, started = stages.inner, 0.0, time.perf_counter()
+    try:
+        yield
+    finally:
+        elapsed = time.perf_counter() - started
+        stages.seconds[name] = stages.seconds.get(name, 0.0) + elapsed - stages.inner
+        stages.images[name] = stages.images.get(name, 0) + images
+        stages.inner = outside + elapsed
+
+
+def spend(step: str, seconds: float) -> None:
+    """Count time of training steps, if anyone is recording."""
+    if (stages := _current.get()) is not None:
+        stages.steps[step] = stages.steps.get(step, 0.0) + seconds
+
+
+def peak_memory() -> dict[str, float]:
+    """The largest resident size of this process and, where there is a GPU, the most it has allocated there, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB elsewhere
+    peak: dict[str, float] = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB)}
+    if torch.cuda.is_available():
+        peak["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / MIB)
+    return peak

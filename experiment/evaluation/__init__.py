@@ -1,1 +1,0 @@
-"""From out-of-fold tables to what they prove: metrics, intervals, paired tests, combinations."""

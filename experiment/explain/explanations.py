@@ -1,0 +1,83 @@
+"""Heat maps of a finished run: each fold's model on images of its test part, as pictures and a score where truth is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from experiment.core.contracts import FoldData, KnowsTruth
+from experiment.core.errors import UserError
+from experiment.core.tables import Split
+from experiment.explain.heat_maps import heat_maps, overlay, peaks_inside
+from experiment.run.fitted_model import load_model
+from experiment.run.folds import Splits
+from experiment.store.finished import FinishedRun
+
+BATCH = 8  # images mapped together: gradients of an ensemble over eight symmetries take memory
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What was mapped.
+
+    Attributes:
+        table: one row an image: ``sample_id``, ``fold``, ``file`` and, where the truth is known, ``hit`` (the hottest pixel
+            lies on a granule) and ``area`` (share of the image that granules cover: what a random pixel would hit).
+    """
+
+    table: pd.DataFrame
+
+    def pointing(self) -> str | None:
+        """The share of hits in words; None where the truth is not known."""
+        if "hit" not in self.table:
+            return None
+        hits, area = self.table["hit"].mean(), self.table["area"].mean()
+        return f"hottest pixel on a granule: {hits:.0%} of {len(self.table)} images; a random pixel: {area:.1%}"
+
+
+def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Path) -> Explained:
+    """Map up to `images` test images of the positive class, evenly over the folds, and write them into `folder`.
+
+    Raises:
+        UserError: `images` is not positive.
+    """
+    if images < 1:
+        raise UserError(f"images={images} is not allowed; take 1 or more.")
+    folder.mkdir(parents=True, exist_ok=True)
+    splits = list(Splits(run.splits))
+    rows: list[dict[str, object]] = []
+    for number, (split, (_, fold)) in enumerate(zip(splits, run.folds(), strict=True)):
+        share = images // len(splits) + (number < images % len(splits))
+        chosen = _chosen(run, split, share, seed)
+        model = load_model(fold)
+        for start in range(0, len(chosen), BATCH):
+            ids = chosen[start : start + BATCH]
+            heat = heat_maps(model, data.views(ids), run.samples.positive_index, seed)
+            rows += [_row(data, split, sample, one, folder) for sample, one in zip(ids, heat, strict=True)]
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "explanations.csv", index=False)
+    return Explained(table)
+
+
+def _chosen(run: FinishedRun, split: Split, count: int, seed: int) -> list[str]:
+    """Some test images of the positive class."""
+    rows = run.samples.select(split.test)
+    ids = rows.loc[rows["target"] == run.samples.positive_index, "sample_id"].to_numpy()
+    drawn = np.random.default_rng([seed, split.repeat, split.fold]).permutation(len(ids))[:count]
+    return [str(ids[position]) for position in sorted(drawn)]
+
+
+def _row(data: FoldData, split: Split, sample: str, heat: NDArray[np.float32], folder: Path) -> dict[str, object]:
+    """Write one picture, and say what it shows."""
+    file = f"{split.name.replace('/', '-')}-{sample.replace('/', '-')}.png"
+    size = heat.shape[::-1]
+    shown = np.asarray(Image.fromarray(data.picture(sample)).resize(size, Image.Resampling.BILINEAR))
+    Image.fromarray(overlay(shown, heat)).save(folder / file)
+    row: dict[str, object] = {"sample_id": sample, "fold": split.name, "file": file}
+    if isinstance(data, KnowsTruth):
+        mask = data.granule_mask(sample)
+        row |= {"hit": bool(peaks_inside(heat[None], [mask])[0]), "area": float(mask.mean())}
+    return row

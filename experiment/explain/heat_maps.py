@@ -1,0 +1,63 @@
+"""Where a model looks: heat maps through all of it, SVM head and ensemble included, since all of it is differentiable."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from captum.attr import NoiseTunnel, Saliency
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from experiment.core.contracts import FoldModel
+
+SAMPLES, NOISE = 8, 0.08  # noisy copies an image, and their standard deviation in units of the full range
+BLUR = 2.0 / 96  # standard deviation of the smoothing, in image sides
+BOUND = 1e-6  # probabilities are kept this far from 0 and 1: a certain model would have no gradient
+
+
+def heat_maps(model: FoldModel, images: Tensor, positive: int, seed: int = 0) -> NDArray[np.float32]:
+    """How much each pixel moves the log-odds of the positive class: SmoothGrad (Smilkov et al. 2017), smoothed.
+
+    Args:
+        model: fitted, in eval mode.
+        images: (B, 3, H, H) in [0, 1], on the model's device.
+        positive: index of the class.
+        seed: of the noise.
+
+    Returns:
+        (B, H, H), not negative; the largest value of each image is 1.
+    """
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(seed)
+        tunnel = NoiseTunnel(Saliency(_log_odds(model, positive)))
+        gradient = tunnel.attribute(
+            images.clone().requires_grad_(), nt_type="smoothgrad", nt_samples=SAMPLES, nt_samples_batch_size=1,
+            stdevs=NOISE, abs=False,
+        )  # fmt: skip
+    sigma = BLUR * images.shape[-1]
+    smooth = gaussian_blur(gradient.detach().abs().sum(dim=1, keepdim=True), [int(4 * sigma) | 1] * 2, [sigma, sigma])[:, 0]
+    peak = smooth.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(smooth.dtype).tiny)
+    return np.asarray((smooth / peak).float().cpu().numpy())
+
+
+def _log_odds(model: FoldModel, positive: int) -> Callable[[Tensor], Tensor]:
+    def of(images: Tensor) -> Tensor:
+        p: Tensor = model(images)[:, positive]
+        return p.clamp(BOUND, 1 - BOUND).logit()
+
+    return of
+
+
+def peaks_inside(heat: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Whether the hottest pixel of each map (B, H, H) lies inside its mask (the pointing game, Zhang et al. 2018)."""
+    return np.array([mask.ravel()[one.argmax()] for one, mask in zip(heat, masks, strict=True)], dtype=bool)
+
+
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image in grey with its heat in red, and beside it the image as it is: (H, W) or (H, W, 3) to (H, 2W, 3)."""
+    colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    grey = colour.mean(axis=2, keepdims=True)
+    hot = heat[..., None] ** 1.5
+    red = grey * (1 - hot) + np.array([230.0, 60.0, 30.0]) * hot
+    return np.concatenate([colour, red.round().astype(np.uint8)], axis=1)

@@ -1,0 +1,79 @@
+"""What a sweep optimises: a metric of the rows that may be chosen on, or the time a fold takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.tables import MARKER, FinishedFold
+from experiment.metrics.scores import METRICS
+
+SECONDS = "seconds"
+PARTS = ("val", "test")
+SMALLER_IS_BETTER = ("brier", SECONDS)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One number a fold, averaged over folds.
+
+    Attributes:
+        name: as in the config: ``val/<metric>``, ``test/<metric>`` or ``seconds``.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        allowed = [f"{part}/{metric}" for part in PARTS for metric in METRICS]
+        if self.name not in (*allowed, SECONDS):
+            raise not_allowed("objective", self.name, [*allowed, SECONDS])
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Whether it is to be maximised."""
+        return self.name.split("/")[-1] not in SMALLER_IS_BETTER
+
+    def of_fold(self, fold: FinishedFold) -> float:
+        """The objective of one finished fold; NaN where its part has no rows, or too few to define the metric.
+
+        ``seconds`` counts the networks that a model is built on as well, whoever trained them.
+        """
+        if self.name == SECONDS:
+            return _seconds(fold)
+        part, metric = self.name.split("/")
+        return float(fold.marker.get("scores", {}).get(part, {}).get(metric, float("nan")))
+
+
+def objectives(named: str | Sequence[str]) -> tuple[Objective, ...]:
+    """The objectives of a config.
+
+    Raises:
+        UserError: one is unknown, or none is named.
+    """
+    names = [named] if isinstance(named, str) else list(named)
+    if not names:
+        raise UserError("objective=[] names nothing to optimise; take val/balanced_accuracy, for example.")
+    return tuple(Objective(name) for name in names)
+
+
+def named_values(named: str | Sequence[str], run: Path) -> dict[str, float]:
+    """The objectives of a run, by name: means over its finished folds. NaN where one is not defined."""
+    folds = [FinishedFold(marker.parent) for marker in run.glob(f"repeat-*/fold-*/{MARKER}")]
+    return {aim.name: float(np.mean([aim.of_fold(fold) for fold in folds])) for aim in objectives(named)}
+
+
+def of_run(named: str | Sequence[str], run: Path) -> float | list[float] | None:
+    """The same as a sweeper wants it: one number, or a list. None where one is not defined."""
+    values = list(named_values(named, run).values())
+    if not np.isfinite(values).all():
+        return None
+    return values[0] if isinstance(named, str) else values
+
+
+def _seconds(fold: FinishedFold) -> float:
+    """Of this fold and of all that it is built on."""
+    root: Path = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
+    marker = fold.marker
+    return float(marker["seconds"]) + sum(_seconds(FinishedFold(root / path)) for path in marker["inputs"].values())

@@ -1,0 +1,1 @@
+"""One job: recipe, folds, cross-validation, training, folds in parallel, publishing."""

@@ -1,0 +1,244 @@
+"""Cross-validation: for each fold the models that are built on others come after them; finished folds are loaded."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pytorch_lightning import seed_everything
+
+from experiment.core import ranks
+from experiment.core.build import class_of
+from experiment.core.contracts import FoldData, LearnsFromTables
+from experiment.core.environment import environment
+from experiment.core.errors import UserError
+from experiment.core.identity import Record, decisive, digest, kind_of
+from experiment.core.seeds import seed_for
+from experiment.core.tables import FinishedFold, Split
+from experiment.core.timing import recording
+from experiment.metrics.out_of_fold import out_of_fold
+from experiment.metrics.scores import scores_by_part
+from experiment.run.folds import FoldScheme, Splits
+from experiment.run.hardware import return_memory
+from experiment.run.launching import meet
+from experiment.run.merge import merge
+from experiment.run.recipe import Recipe
+from experiment.run.resume import Unfinished
+from experiment.run.training import fit, make_callbacks, make_trainer, predict, save
+from experiment.store.attempt import attempt
+from experiment.store.finished import FinishedRun
+from experiment.store.lease import Holder, holder
+from experiment.store.results import Result
+from experiment.store.runs import Run, scratch
+from experiment.store.shared import keep
+from experiment.terminal.progress import Progress
+from experiment.tracking.trackers import Tracker
+
+POLL = 2.0  # seconds between looks at folds that other jobs are at
+
+Missing = Sequence[tuple[Recipe, Split]]
+Work = Callable[["CrossValidation", Missing], None]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Runs recipes over the folds of one data set and stores what comes out.
+
+    Args:
+        data: the data module, loaded.
+        splits: all folds.
+        scheme: which of them to run now.
+        config: the resolved config, stored with each run.
+        tracker: where curves and results are shown.
+        progress: what the terminal shows meanwhile.
+    """
+
+    data: FoldData
+    splits: Splits
+    scheme: FoldScheme
+    config: Mapping[str, Any]
+    tracker: Tracker
+    progress: Progress
+
+    @property
+    def root(self) -> Path:
+        """Where runs are stored."""
+        return Path(self.config["paths"]["runs"]).resolve()
+
+    @cached_property
+    def common(self) -> Record:
+        """What decides the numbers of every model alike: data, folds, seed."""
+        rows = self.data.samples.rows[["sample_id", "target", "group", "digest"]]
+        samples = digest([self.data.samples.classes, rows.sort_values("sample_id").to_numpy(dtype=str).tolist()])
+        data = {**decisive("data", self.config["data"]), "digest": samples}
+        return {"data": data, "folds": self.splits.fingerprint, "seed": self.config["seed"]}
+
+    def run(self, recipe: Recipe, work: Work | None = None) -> list[Result]:
+        """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last.
+
+        Args:
+            recipe: the model.
+            work: finishes what is missing; one after the other if not given.
+        """
+        recipes = list(recipe.everyone())
+        for taken in recipes:
+            self._refuse_other(taken)
+            self._refuse_namesake(taken)
+        selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
+        # Where processes work together the first alone looks: others may see a fold that was finished meanwhile.
+        seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
+        meet(self.config.get("trainer", {}), any(seen))
+        missing = list(compress(selected, ranks.first(lambda: seen)))
+        with self.progress.job([taken.title for taken, _ in missing]):
+            (work or one_by_one)(self, missing)
+        ranks.part()
+        return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]
+
+    def _refuse_other(self, recipe: Recipe) -> None:
+        """A finished run can only be a member if it answered the same question on the same folds of the same images."""
+        if recipe.finished is None:
+            return
+        run, samples = FinishedRun(recipe.finished, recipe.title), self.data.samples
+        rows = [table.rows.set_index("sample_id")["digest"].to_dict() for table in (run.samples, samples)]
+        for what, same in (
+            (f"classes, {list(run.samples.classes)}", run.samples.classes == samples.classes),
+            ("images", rows[0] == rows[1]),
+            ("folds (data, folds or seed differ)", Splits(run.splits).fingerprint == self.splits.fingerprint),
+        ):
+            if not same:
+                raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
+
+    def _refuse_namesake(self, recipe: Recipe) -> None:
+        """Refuse a class that shares its name with another one whose folds are stored: identity goes by the name alone."""
+        if recipe.finished is not None:
+            return
+        run, target = self.run_of(recipe), recipe.module["_target_"]
+        for stored in {fold.marker.get("target") for split in self.splits if (fold := run.fold(split))} - {target, None}:
+            try:
+                same = class_of({"_target_": stored}) is class_of(recipe.module)
+            except UserError:  # its module was moved or renamed
+                continue
+            if not same:
+                raise UserError(
+                    f"{run.path} holds folds of {stored}, and {target} has the same name; rename one of the classes."
+                )
+
+    def run_of(self, recipe: Recipe) -> Run:
+        """Where the folds of a recipe lie, or will."""
+        if recipe.finished is not None:
+            return Run(recipe.finished, recipe.record)
+        return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
+
+    def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
+        """The finished fold, fitted now if it is not there yet; None while another job is at it or at one it is built on."""
+        run = self.run_of(recipe)
+        if (finished := ranks.first(lambda: run.fold(split))) is not None:
+            return finished
+        inputs = {}
+        for name, needed in recipe.inputs.items():
+            if (fold := self.finish(needed, split)) is None:
+                return None
+            inputs[name] = fold
+        with (
+            attempt(run.beside(split, "lease"), run.beside(split, "failed")) if ranks.is_first() else nullcontext(True) as held
+        ):
+            ours, finished = ranks.first(lambda: (held, run.fold(split)))  # another job may have finished it just now
+            if not ours or finished is not None:
+                return finished
+            return self._finish(recipe, split, inputs, run)
+
+    def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
+        """Fit and store a fold whose lease this process holds."""
+        if ranks.is_first():
+            run.write_once("splits.parquet", self.splits.table)
+            run.remove_half_written(split)
+        unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
+        marker: dict[str, Any] = {
+            "target": recipe.module["_target_"],
+            "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
+            "versions": environment(),
+            **({"resumed_after_epochs": unfinished.epochs} if unfinished.epochs else {}),
+        }
+        started = time.perf_counter()
+        # The first writes; what others write of their own accord goes away with its folder.
+        place = run.writing(split, marker) if ranks.is_first() else scratch()
+        with place as folder, recording() as stages:
+            marker |= self._fit(recipe, split, inputs, run, folder, unfinished)
+            marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
+        if ranks.is_first():
+            unfinished.clear()
+        ranks.wait()
+        return_memory()
+        return FinishedFold(run.path / split.name)
+
+    def held(self, recipe: Recipe, split: Split) -> Holder | None:
+        """Which job is at this fold."""
+        return holder(self.run_of(recipe).beside(split, "lease"))
+
+    def _fit(
+        self,
+        recipe: Recipe,
+        split: Split,
+        inputs: Mapping[str, FinishedFold],
+        run: Run,
+        folder: Path,
+        unfinished: Unfinished,
+    ) -> dict[str, Any]:
+        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
+        seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, kind_of(recipe.module)), verbose=False)
+        self.data.set_split(split)
+        model = recipe.model(self.data.samples.classes)
+        model.build_on(inputs)
+        config = {**self.config, "model": recipe.record["model"], "fold": split.name, "title": recipe.title}
+        with self.tracker.fold(run.path, split.name, config) as logger:
+            if isinstance(model, LearnsFromTables):
+                table = self._combine(model, split, inputs)
+                save(model, make_trainer(recipe.trainer, logger=False, enable_checkpointing=False), folder / "model.ckpt")
+            else:
+                own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
+                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder, unfinished)
+                table = predict(model, self.data, recipe.trainer, own, folder)
+            table.to_parquet(folder / "predictions.parquet", index=False)
+            out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
+            scores = scores_by_part(table, self.data.samples)
+            self.tracker.fold_scores(logger, scores["test"])
+        shared = model.shared()
+        return {
+            "how_fitted": model.how_fitted,
+            "scores": scores,
+            **({"shared": keep(self.root, shared)} if shared and ranks.is_first() else {}),
+        }
+
+    def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
+        """Learn to combine on val rows, then combine val and test rows."""
+        tables = {part: {name: fold.predictions(part) for name, fold in inputs.items()} for part in ("val", "test")}
+        samples = self.data.samples
+        val = samples.select(split.val)
+        target = pd.Series([samples.classes[t] for t in val["target"]], index=val["sample_id"], dtype=object)
+        model.fit_tables(tables["val"], target)
+        parts = ["val", "test"] if split.val else ["test"]
+        return pd.concat([model.combine(tables[part]).assign(part=part) for part in parts], ignore_index=True)
+
+
+def one_by_one(validation: CrossValidation, missing: Missing) -> None:
+    """Finish these folds in this process; those that other jobs are at come last."""
+    waiting = list(missing)
+    while waiting:
+        put_off = []
+        for recipe, split in waiting:
+            with validation.progress.fold(recipe.title, split):
+                fold = validation.finish(recipe, split)
+            if fold is None:
+                put_off.append((recipe, split))
+                validation.progress.held(recipe.title, split, validation.held(recipe, split))
+            else:
+                validation.progress.finished(recipe.title, split, fold.marker)
+        if len(put_off) == len(waiting):
+            time.sleep(POLL)
+        waiting = put_off

@@ -1,0 +1,214 @@
+"""Folds: who is in fit, val and test of each fold. Invariants are checked on every table, made or read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiment.core.errors import UserError
+from experiment.core.identity import digest
+from experiment.core.seeds import seed_for
+from experiment.core.tables import PARTS, SampleTable, Split
+
+ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
+DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself
+TURNS = 5  # of so many draws, each with more noise, until one gives a partition that will do
+
+
+@dataclass(frozen=True)
+class Splits:
+    """All folds as one table: columns ``repeat``, ``fold``, ``sample_id``, ``part``; each sample once in each fold."""
+
+    table: pd.DataFrame
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of who is where; the order of rows does not matter."""
+        columns = ["repeat", "fold", "sample_id", "part"]
+        return digest(self.table[columns].sort_values(columns).to_numpy(dtype=str).tolist())
+
+    def __iter__(self) -> Iterator[Split]:
+        for (repeat, fold), rows in self.table.groupby(["repeat", "fold"], sort=True):
+            fit, val, test = (tuple(rows.loc[rows["part"] == part, "sample_id"]) for part in PARTS)
+            yield Split(repeat=int(str(repeat)), fold=int(str(fold)), fit=fit, val=val, test=test)
+
+
+@dataclass(frozen=True)
+class FoldScheme:
+    """How to split: stratified by class, shuffled by seed and, unless `grouped` is off, whole groups at a time.
+
+    Attributes:
+        grouped: keep groups (patients) together. Off, images of one patient may stand in fit and test alike.
+        k: number of folds.
+        repeats: how many times to shuffle and split anew.
+        val: share of each training part that is kept from fitting, for early stopping, calibration and combining;
+            whole groups make it approximate. 0 keeps none.
+        only: folds to run now; the others wait for another command. None runs all.
+        parallel: how many folds are worked on side by side; ``auto`` takes what the machine serves best.
+    """
+
+    grouped: bool = True
+    k: int = 5
+    repeats: int = 1
+    val: float = 0.15
+    only: Sequence[int] | None = None
+    parallel: int | Literal["auto"] = 1
+
+    def __post_init__(self) -> None:
+        if self.k < 2:
+            raise UserError(f"folds.k={self.k} is not allowed; take 2 or more.")
+        if self.repeats < 1:
+            raise UserError(f"folds.repeats={self.repeats} is not allowed; take 1 or more.")
+        if not 0 <= self.val <= 0.5:
+            raise UserError(f"folds.val={self.val} is not allowed; it is a share of the training part, from 0 to 0.5.")
+        if self.parallel != "auto" and self.parallel < 1:
+            raise UserError(f"folds.parallel={self.parallel} is not allowed; take auto, or 1 or more.")
+        wrong = [fold for fold in self.only or () if not 0 <= fold < self.k]
+        if wrong or (self.only is not None and not list(self.only)):
+            raise UserError(f"folds.only={list(self.only or ())} is not allowed; name folds from 0 to {self.k - 1}.")
+
+    def selected(self, splits: Splits) -> list[Split]:
+        """The folds to run now."""
+        return [split for split in splits if self.only is None or split.fold in self.only]
+
+    def split(self, samples: SampleTable, seed: int) -> Splits:
+        """Split the samples.
+
+        In each fold fit, val and test are disjoint in groups and together complete, and each holds every class.
+        Over the folds of one repeat each sample is tested once.
+
+        Raises:
+            UserError: a class stands in too few groups for that; the counts are given.
+        """
+        group = samples.group if self.grouped else samples.sample_id
+        names, member = np.unique(group.astype(str), return_inverse=True)
+        counts = np.zeros((len(names), len(samples.classes)), dtype=np.int64)
+        np.add.at(counts, (member, samples.target), 1)
+        self._refuse_infeasible(samples, counts)
+        rows = []
+        for repeat in range(self.repeats):
+            for fold, part in enumerate(self._parts(counts, samples.classes, seed, repeat)):
+                rows.append(
+                    pd.DataFrame({"repeat": repeat, "fold": fold, "sample_id": samples.sample_id, "part": part[member]})
+                )
+        table = pd.concat(rows, ignore_index=True)
+        check_splits(table, samples, grouped=self.grouped)
+        return Splits(table)
+
+    def _parts(self, counts: NDArray[np.int64], classes: Sequence[str], seed: int, repeat: int) -> list[NDArray[np.object_]]:
+        """For each fold the part of each group, (G,). A partition into folds that leaves one without val is drawn anew."""
+        for attempt in range(ATTEMPTS):
+            spare = 2 if self.val else 1  # groups of each class for fit, and for val
+            folds = partition(counts, [1 / self.k] * self.k, spare, seed_for(seed, repeat, attempt, "folds"))
+            parts = []
+            for fold in range(self.k) if folds is not None else ():
+                part = np.where(folds == fold, "test", "fit").astype(object)
+                if self.val:
+                    training = np.flatnonzero(folds != fold)
+                    val = partition(counts[training], [1 - self.val, self.val], 1, seed_for(seed, repeat, fold, "val"))
+                    if val is None:
+                        break
+                    part[training[val == 1]] = "val"
+                parts.append(part)
+            if len(parts) == self.k:
+                return parts
+        raise UserError(
+            f"no way was found to give each of folds.k={self.k} folds a fit{', val' if self.val else ''} and test part with "
+            f"every class; there are: {_listed(counts, classes)} groups. Take a smaller folds.k, or folds.val=0 with a model "
+            "that needs none."
+        )
+
+    def _refuse_infeasible(self, samples: SampleTable, counts: NDArray[np.int64]) -> None:
+        kind = "groups" if self.grouped and samples.grouped else "images"
+        # In each fold a class must stand in test, fit and val; all k folds must test it.
+        needed = max(self.k, 3 if self.val else 2)
+        if (counts > 0).sum(axis=0).min() < needed:
+            raise UserError(
+                f"folds.k={self.k} with folds.val={self.val} needs every class in at least {needed} {kind}, but there are: "
+                f"{_listed(counts, samples.classes)}. Take a smaller folds.k"
+                + (" or, if leaking patients is acceptable, folds=stratified." if self.grouped else ".")
+            )
+
+
+def _listed(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
+    return ", ".join(f"{name} in {n}" for name, n in zip(classes, (counts > 0).sum(axis=0), strict=True))
+
+
+def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: int, seed: int) -> NDArray[np.int64] | None:
+    """Put whole groups into bins, each near its proportion of every class.
+
+    Groups are placed from large to small, each where the squared deviation from the proportions grows least (as in
+    scikit-learn's StratifiedGroupKFold). That alone would give few groups of unlike sizes the same bins whatever the seed, so
+    order and choice carry noise, several partitions are drawn, and one of the best balanced is taken. Noise grows from draw
+    to draw, and further until partitions are found that balance alone would never find.
+
+    Args:
+        counts: samples of each class in each group, (G, K).
+        proportions: of the bins, summing to one, (B,).
+        spare: groups of each class that must stay outside each bin.
+        seed: of the draws.
+
+    Returns:
+        The bin of each group, (G,), with every class in every bin; None if no such partition was found.
+    """
+    rng = np.random.default_rng(seed)
+    shares = counts / counts.sum(axis=0)
+    wanted = np.asarray(proportions)
+    draws = max(3, min(DRAWS, 20_000 // len(counts)))
+    for turn in range(TURNS):
+        noise = 0.5 * (1 + turn + np.arange(draws) / draws)
+        bins, loads = _placed(shares, wanted, rng, noise)
+        inside = np.array([[((counts > 0) & (row == b)[:, None]).sum(axis=0) for b in range(len(wanted))] for row in bins])
+        feasible = (inside > 0).all(axis=(1, 2)) & (inside.sum(axis=1, keepdims=True) - inside >= spare).all(axis=(1, 2))
+        if feasible.any():
+            deviation = ((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum(axis=(1, 2))
+            ordered = np.argsort(np.where(feasible, deviation, np.inf), kind="stable")
+            found: NDArray[np.int64] = bins[ordered[rng.integers(max(1, int(feasible.sum()) // 4))]]
+            return found
+    return None
+
+
+def _placed(
+    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Noisy greedy placements, one for each strength of noise (D,): bins of groups (D, G), class shares of bins (D, B, K)."""
+    size, draws = shares.mean(axis=1), np.arange(len(noise))
+    drawn = [(rng.normal(size=len(size)), rng.normal(size=(len(size), len(wanted)))) for _ in draws]
+    order = np.argsort(-size * np.exp(noise[:, None] * [sizes for sizes, _ in drawn]), axis=1, kind="stable")
+    # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
+    weight = np.maximum(noise[:, None] * np.minimum(1, size / wanted.min()), 1e-9)
+    blur = np.exp(weight[:, :, None] * [choices for _, choices in drawn])
+    bins = np.empty((len(noise), len(size)), dtype=np.int64)
+    loads = np.zeros((len(noise), len(wanted), shares.shape[1]))
+    for group in order.T:  # of each draw
+        share = shares[group]
+        cost = (2 * np.einsum("dbk,dk->db", loads, share) + np.square(share).sum(axis=1, keepdims=True)) / wanted
+        chosen = np.argmin(cost * blur[draws, group], axis=1)
+        bins[draws, group] = chosen
+        loads[draws, chosen] += share
+    return bins, loads
+
+
+def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> None:
+    """Refuse a table that is not a cross-validation of these samples.
+
+    Raises:
+        ValueError: naming the broken invariant.
+    """
+    if not set(table["part"]) <= set(PARTS):
+        raise ValueError(f"splits: unknown parts {sorted(set(table['part']) - set(PARTS))}")
+    everyone = set(samples.sample_id)
+    for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
+        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != everyone:
+            raise ValueError(f"splits: repeat {repeat}, fold {fold} does not hold every sample once")
+        if grouped:
+            joined = rows.merge(samples.rows, on="sample_id")
+            crossing = joined.groupby("group")["part"].nunique()
+            if (crossing > 1).any():
+                raise ValueError(f"splits: group {crossing.idxmax()!r} crosses parts of repeat {repeat}, fold {fold}")
+    for repeat, rows in table[table["part"] == "test"].groupby("repeat"):
+        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != everyone:
+            raise ValueError(f"splits: repeat {repeat!r} does not test every sample once")

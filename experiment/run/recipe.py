@@ -1,0 +1,120 @@
+"""What to cross-validate: a model, how it is trained, the models it is built on, and the identity of all that."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiment.core.build import build, class_of
+from experiment.core.contracts import FoldModel
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.identity import Record, decisive, digest
+from experiment.run.training import make_callbacks, make_trainer
+from experiment.store.finished import FinishedRun
+
+# What the engine reads in a model's config; everything else goes to the constructor of its class.
+ENGINE_KEYS = ("name", "callbacks", "trainer")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model to cross-validate.
+
+    Attributes:
+        name: first part of its run folder's name.
+        title: how tables call it; inside an ensemble the member's name.
+        module: config of the `FoldModel`: its `_target_` and constructor arguments.
+        trainer: arguments of the Lightning Trainer.
+        callbacks: configs of the callbacks that take part in fitting, by name.
+        inputs: recipes of the models it is built on.
+        record: everything that decides its numbers, but for data, folds and seed.
+        finished: folder of a run that is taken as it is; nothing of it is trained.
+    """
+
+    name: str
+    title: str
+    module: Mapping[str, Any]
+    trainer: Mapping[str, Any]
+    callbacks: Mapping[str, Mapping[str, Any]]
+    record: Record
+    inputs: Mapping[str, "Recipe"] = field(default_factory=dict)
+    finished: Path | None = None
+
+    def everyone(self) -> Iterator["Recipe"]:
+        """The models this one is built on, deepest first and each identity once, then itself."""
+        seen = set()
+        for recipe in [*(r for i in self.inputs.values() for r in i.everyone()), self]:
+            if (identity := digest(recipe.record)) not in seen:
+                seen.add(identity)
+                yield recipe
+
+    @property
+    def trained(self) -> bool:
+        """Whether gradient steps are taken: not for what learns from tables, and not without epochs."""
+        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module), "fit_tables")
+
+    def model(self, classes: tuple[str, ...]) -> FoldModel:
+        """A new, unfitted model."""
+        built = build(self.module, classes=list(classes), **({"inputs": list(self.inputs)} if self.inputs else {}))
+        assert isinstance(built, FoldModel)
+        return built
+
+
+def plan(
+    model: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    has_val: bool,
+    title: str = "",
+    watchers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Recipe:
+    """The recipe of a resolved model config. Nothing is read or trained, but wrong settings are found.
+
+    Args:
+        model: the resolved ``model`` section.
+        trainer: the resolved ``trainer`` section; a model's own ``trainer`` keys go over it.
+        has_val: whether folds keep val rows.
+        title: how tables call the model; its name where empty.
+        watchers: callbacks of the job, which are no part of the recipe.
+
+    Raises:
+        UserError: an unknown key or value, or a file that cannot be used.
+    """
+    if set(model) == {"run"}:
+        return _finished(Path(model["run"]), title)
+    kind = class_of(model)
+    if not issubclass(kind, FoldModel):
+        raise UserError(f"model {model['_target_']} is not an experiment.core.contracts.FoldModel.")
+    if not has_val and (reason := kind.needs_val(model)):
+        raise UserError(f"folds.val=0 leaves no val rows, but {reason}.")
+    inputs = {name: plan(config, trainer, has_val, title=name) for name, config in kind.inputs(model).items()}
+    own_trainer = {**trainer, **model.get("trainer", {})}
+    unknown = set(model.get("trainer", {})) - set(trainer)
+    if unknown:
+        raise not_allowed("model.trainer key ", sorted(unknown)[0], trainer)
+    module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
+    callbacks = model.get("callbacks", {})
+    record = {
+        "model": decisive("model", module),
+        "files": kind.files(model),
+        # A model that takes no gradient step has no use for the trainer's settings, but its features have a precision.
+        "trainer": decisive(
+            "trainer", own_trainer if own_trainer.get("max_epochs") else {"precision": own_trainer["precision"]}
+        ),
+        "callbacks": {name: decisive("callback", callback) for name, callback in callbacks.items()},
+        "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
+    }
+    recipe = Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
+    make_trainer(own_trainer, logger=False, enable_checkpointing=False)
+    make_callbacks({**callbacks, **(watchers or {})}, has_val)
+    with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
+        recipe.model(("absent", "present"))
+    return recipe
+
+
+def _finished(path: Path, title: str) -> Recipe:
+    """A run that is there already, named by its folder. Its name carries the digest of all that decided its numbers."""
+    run = FinishedRun.at(path)
+    module = {key: value for key, value in run.config["model"].items() if key not in ENGINE_KEYS}
+    return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, finished=run.path)

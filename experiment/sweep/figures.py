@@ -1,0 +1,85 @@
+"""Pictures of a sweep: how the best came to be, which settings go with it, and how much each matters."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from experiment.metrics.objective import Objective
+from experiment.report.svg import MODELS, MUTED, RULE, axes, svg
+from experiment.sweep.ledger import Trial
+from experiment.sweep.settings import Setting, brief, varied
+
+BEST, GIVEN_UP, FAILED = MODELS[0], MODELS[4], MODELS[1]
+SHARE = 0.1  # of the trials, the best, that are drawn in colour
+PAGE = 8.8  # inches: the width of the page
+ROOM = 0.07  # of an axis, between two of its labels
+
+
+def history(trials: Sequence[Trial], objective: Objective) -> str:
+    """The first objective of each trial in order, and the best so far."""
+    with axes(width=PAGE) as (figure, ax):
+        known = [(number, trial) for number, trial in enumerate(trials, 1) if trial.values]
+        for state, marker, color in (("complete", "o", BEST), ("raced out", "x", GIVEN_UP), ("running", "+", MUTED)):
+            of_state = [(number, trial.values[0]) for number, trial in known if trial.state == state]
+            if of_state:
+                ax.plot(*zip(*of_state, strict=True), marker, color=color, markersize=5, label=state, alpha=0.8)
+        complete = [(number, trial.values[0]) for number, trial in known if trial.state == "complete"]
+        if complete:
+            numbers, values = zip(*complete, strict=True)
+            best = (np.maximum if objective.larger_is_better else np.minimum).accumulate(values)
+            ax.step([*numbers, len(trials)], [*best, best[-1]], where="post", color=BEST, linewidth=1.4, label="best so far")
+        ax.set(xlabel="trial", ylabel=objective.name, title="History")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
+        return svg(figure, "history", f"{objective.name} of each trial, and the best so far")
+
+
+def parallel(trials: Sequence[Trial], objective: Objective) -> str:
+    """Each complete trial as a line over its settings and its objective; the best tenth in colour."""
+    complete = [trial for trial in trials if trial.state == "complete"]
+    score = Setting(objective.name, tuple(f"{trial.values[0]:.4g}" for trial in complete))
+    columns = [*varied(complete), score]
+    worth = np.array([trial.values[0] for trial in complete]) * (1 if objective.larger_is_better else -1)
+    order = np.argsort(worth, kind="stable")
+    bright = set(order[-max(1, round(SHARE * len(order))) :].tolist())
+    with axes(width=PAGE) as (figure, ax):
+        places = np.stack([column.places for column in columns], axis=1)
+        for row in order:
+            color, alpha, width = (BEST, 0.9, 1.8) if row in bright else (MUTED, 0.25, 1.0)
+            ax.plot(range(len(columns)), places[row], color=color, alpha=alpha, linewidth=width)
+        for place, column in enumerate(columns):
+            ax.axvline(place, color=RULE, linewidth=1)
+            for height, text in _marks(column):
+                ax.annotate(text, (place, height), (4, 0), textcoords="offset points", size=8, va="center")
+        ax.set_xticks(range(len(columns)), [_short(column.key) for column in columns])
+        ax.set(yticks=[], xlim=(-0.1, len(columns) - 0.35), title="Settings of the best tenth, and of all others")
+        ax.spines[["left", "bottom"]].set_visible(False)
+        ax.grid(visible=False)
+        return svg(figure, "parallel", "Parallel coordinates of settings and objective")
+
+
+def importance(shares: Mapping[str, float]) -> str:
+    """A bar a setting."""
+    with axes(0.8 + 0.36 * len(shares)) as (figure, ax):
+        ax.barh(range(len(shares)), list(shares.values()), color=BEST, height=0.5)
+        ax.set_yticks(range(len(shares)), [_short(key) for key in shares])
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        ax.set(title="Importance", xlabel="share of the variance explained")
+        return svg(figure, "importance", "Share of the objective's variance that each setting explains")
+
+
+def _marks(column: Setting) -> list[tuple[float, str]]:
+    """Heights and texts on a setting's axis: its choices, or of a range the ends and what has room between them."""
+    marks: list[tuple[float, str]] = []
+    ends_first = sorted(zip(column.places, column.texts, strict=True), key=lambda mark: (0 < mark[0] < 1, mark[0]))
+    for place, text in ends_first:
+        if all(abs(place - other) > ROOM for other, _ in marks):
+            marks.append((float(place), brief(text)))
+    return marks
+
+
+def _short(key: str) -> str:
+    """The last part of a key: the first ones are on the page's table."""
+    return key.rsplit(".", 1)[-1]

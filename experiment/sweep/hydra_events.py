@@ -1,0 +1,36 @@
+"""What Hydra tells of a multirun: before it begins, our sweeper is made known; when it has ended, the sweep is reported."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+STUDY = "experiment.sweep.optuna_study.OptunaStudy"
+
+
+class SweepEvents(Callback):
+    """Hydra's callback around a multirun."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra takes sweepers that it knows: those in packages of its own kind, or registered."""
+        self.began = time.time()
+        if config.hydra.sweeper.get("_target_") == STUDY:
+            from experiment.sweep.optuna_study import OptunaStudy
+
+            Plugins.instance().register(OptunaStudy)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say what is best, and write the report of each sweep that has moved on."""
+        from experiment.sweep.ledger import ledgers
+        from experiment.sweep.page import write
+        from experiment.sweep.summary import print_sweep
+        from experiment.terminal.consoles import out
+
+        for ledger in ledgers(Path(config.paths.runs).resolve()):
+            moved = any(file.stat().st_mtime >= self.began for file in (ledger.path / "trials").glob("*.json"))
+            if moved or ledger.name == config.hydra.sweeper.get("study_name"):
+                print_sweep(ledger, out)
+                out.print(f"sweep: {write(ledger)}", soft_wrap=True, highlight=False)

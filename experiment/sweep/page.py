@@ -1,0 +1,71 @@
+"""The page of a sweep: what was tried, what is best, and which settings matter."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from experiment.core.cost import duration
+from experiment.sweep import figures as pictures
+from experiment.sweep.ledger import Ledger, Trial
+from experiment.sweep.settings import brief, importances, varied
+
+TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
+SHOWN = 50  # trials in the table
+
+
+def write(ledger: Ledger) -> Path:
+    """Write ``report.html`` into the sweep's folder; returns its path."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"duration": duration, "brief": brief}
+    page = ledger.path / "report.html"
+    beside = page.with_name(f".{page.name}")
+    beside.write_text(environment.get_template("sweep.html.j2").render(_values(ledger)), encoding="utf-8")
+    beside.replace(page)
+    return page
+
+
+def headline(ledger: Ledger) -> list[str]:
+    """The best setting, and what it took to find it."""
+    trials, ranked = ledger.trials(), ledger.best_first()
+    states = [f"{n} {state}" for state in ("complete", "raced out", "running", "failed") if (n := _count(trials, state))]
+    tried = f"{len(trials)} settings tried: {', '.join(states)}."
+    if not ranked:
+        return ["No setting is complete yet.", tried]
+    best, columns = ranked[0], [column.key for column in varied(trials)]
+    chosen = ", ".join(f"{key}={brief(best.settings[key])}" for key in columns if key in best.settings) or "the only setting"
+    values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in zip(ledger.objective, best.values, strict=True))
+    by = f" by {ledger.objective[0].name}" if len(ledger.objective) > 1 else ""
+    return [f"Best{by}: {chosen} ({values}).", tried]
+
+
+def _count(trials: list[Trial], state: str) -> int:
+    return sum(trial.state == state for trial in trials)
+
+
+def _values(ledger: Ledger) -> dict[str, Any]:
+    trials, ranked = ledger.trials(), ledger.best_first()
+    aim = ledger.objective[0]
+    shares = importances(trials)
+    columns = [column.key for column in varied(trials)]
+    others = [trial for trial in trials if trial.state != "complete"]
+    figures = {"history": pictures.history(trials, aim)} if any(trial.values for trial in trials) else {}
+    if len(ranked) > 1 and varied(ranked):
+        figures["parallel"] = pictures.parallel(trials, aim)
+    if shares:
+        figures["importance"] = pictures.importance(shares)
+    done = sum(len(trial.folds) for trial in trials)
+    full = max((len(trial.folds) for trial in ranked), default=0)
+    return {
+        "name": ledger.name,
+        "headline": headline(ledger),
+        "objectives": [aim.name for aim in ledger.objective],
+        "optimistic": any(aim.name.startswith("test/") for aim in ledger.objective),
+        "columns": columns,
+        "rows": [*ranked, *others][:SHOWN],
+        "left_out": max(0, len(trials) - SHOWN),
+        "folds": f"{done} of {full * len(trials)} folds" if full else "",
+        "seconds": sum(trial.seconds for trial in trials),
+        "figures": figures,
+        "best": ranked[0] if ranked else None,
+    }

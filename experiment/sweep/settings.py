@@ -1,0 +1,101 @@
+"""What a sweep varied, as columns: which settings differ between trials, and how much each matters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiment.sweep.ledger import Trial
+
+WIDE = 50.0  # ratio of the largest to the smallest number from which on they are told apart by their logarithms
+ENOUGH = 8  # trials below which nothing is said of importance
+MOST = 400  # trials that importance is computed from, in a second; of more, so many from first to last
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting over trials.
+
+    Attributes:
+        key: as in the command.
+        texts: its value in each trial, as typed.
+    """
+
+    key: str
+    texts: tuple[str, ...]
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64] | None:
+        """The values, if all are numbers, or lists of one."""
+        try:
+            return np.array([_number(text) for text in self.texts])
+        except ValueError:
+            return None
+
+    @property
+    def choices(self) -> list[str]:
+        """The different values; numbers in their order."""
+        return sorted(set(self.texts), key=_number) if self.numbers is not None else sorted(set(self.texts))
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether numbers span so much that their logarithms tell more."""
+        numbers = self.numbers
+        return numbers is not None and bool(numbers.min() > 0 and numbers.max() > WIDE * numbers.min())
+
+    @cached_property
+    def places(self) -> NDArray[np.float64]:
+        """Where each value lies between the least (0) and the largest (1); choices at equal distances."""
+        numbers = self.numbers
+        if numbers is None:
+            numbers = np.array([self.choices.index(text) for text in self.texts], dtype=float)
+        elif self.logarithmic:
+            numbers = np.log(numbers)
+        return np.asarray((numbers - numbers.min()) / max(np.ptp(numbers), 1e-12))
+
+
+def _number(text: str) -> float:
+    return float(text.removeprefix("[").removesuffix("]"))
+
+
+def varied(trials: Sequence[Trial]) -> list[Setting]:
+    """The settings that are not the same in all trials; one that a trial's command did not name stands as ``default``."""
+    keys = sorted({key for trial in trials for key in trial.settings})
+    columns = [Setting(key, tuple(trial.settings.get(key, "default") for trial in trials)) for key in keys]
+    return [column for column in columns if len(set(column.texts)) > 1]
+
+
+def brief(text: str) -> str:
+    """A setting's value for a table or an axis."""
+    try:
+        return f"{float(text):.3g}"
+    except ValueError:
+        return text if len(text) <= 28 else f"{text[:27]}…"
+
+
+def importances(trials: Sequence[Trial]) -> dict[str, float]:
+    """The share of the objective's variance that each setting explains (fANOVA; Hutter et al. 2014), largest first.
+
+    Empty where trials are too few to tell, or Optuna, which computes it, is not installed.
+    """
+    complete = [trial for trial in trials if trial.state == "complete"]
+    columns = varied(complete)
+    if len(complete) < ENOUGH or not columns or np.ptp([trial.values[0] for trial in complete]) == 0:
+        return {}
+    try:
+        import optuna
+        from optuna.distributions import BaseDistribution, FloatDistribution
+    except ImportError:
+        return {}
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    # Places, not names: with choices Optuna's trees take hours where there are many of them.
+    space: dict[str, BaseDistribution] = {column.key: FloatDistribution(0, 1) for column in columns}
+    for row in np.unique(np.linspace(0, len(complete) - 1, MOST).astype(int)):
+        parameters = {column.key: float(column.places[row]) for column in columns}
+        study.add_trial(optuna.trial.create_trial(params=parameters, distributions=space, value=complete[row].values[0]))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=16, seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))

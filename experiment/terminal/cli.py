@@ -1,0 +1,87 @@
+"""Errors at the command line: one line that says what is wrong, what is allowed and the way out; exit code 1."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, ParamSpec, TypeVar
+
+from experiment.core import ranks
+from experiment.core.errors import UserError, one_line
+from experiment.core.job_context import in_sweep
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
+    """Print the user's mistakes as one line; let everything else, which is ours, show its traceback.
+
+    It goes around ``hydra.main``, for mistakes in the command, and inside it, for mistakes that the job finds: Hydra would
+    write a line of its own about those. A sweep's trials raise, so that the sweeper sees which failed.
+    With ``HYDRA_FULL_ERROR=1`` every error shows its traceback.
+    """
+    wants_tracebacks = bool(os.environ.get("HYDRA_FULL_ERROR"))
+
+    @functools.wraps(main)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if wants_tracebacks:
+            return main(*args, **kwargs)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us
+        try:
+            return main(*args, **kwargs)
+        except Exception as error:
+            message = explained(error)
+            if args and in_sweep():
+                # The others go on, and the sweeper raises the first error alone, at the end or not at all.
+                print(f"job {_job()} failed: {message or one_line(error)}", file=sys.stderr, flush=True)
+                raise
+            if message is None:
+                raise
+        except KeyboardInterrupt:
+            message = "stopped; finished folds are kept, and the same command goes on with the others."
+        sys.exit(f"error: {message}" if ranks.is_first() else 1)
+
+    return wrapped
+
+
+def _of_launcher(error: Exception) -> str | None:
+    """What went wrong with starting jobs, in one line; None if it is something else."""
+    text = " ".join(str(error).split())
+    if "Unknown plugin class" in text or "IS THE PLUGIN INSTALLED" in text:
+        return f"{text.split(' IS THE')[0]}. It is not installed; pip install -e '.[cluster]' brings the launchers."
+    if type(error).__module__.startswith("submitit."):
+        return f"a job of the cluster ended without a result: {text} Finished folds are kept, and the same command goes on."
+    return None
+
+
+def _job() -> str:
+    """Number and overrides of this job of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    job = HydraConfig.get()
+    return f"{job.job.num} ({' '.join(job.overrides.task)})"
+
+
+def explained(error: Exception) -> str | None:
+    """What the user, Hydra or OmegaConf says is wrong, in one line, with the keys that are allowed there; else None."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    if isinstance(error, UserError):
+        return str(error)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return _of_launcher(error)
+    cause: Any = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{cause.full_key} is not set; give it with {cause.full_key}=VALUE."
+    parent: Any = getattr(cause, "parent_node", None)
+    if getattr(cause, "key", None) is not None and hasattr(parent, "keys") and cause.key not in parent:
+        allowed = sorted(str(key) for key in parent if key != "_target_")
+        near = get_close_matches(str(cause.key), allowed, n=1)
+        return f"there is no {cause.full_key}; allowed there: {', '.join(allowed)}." + (
+            f" Did you mean {near[0]!r}?" if near else ""
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)

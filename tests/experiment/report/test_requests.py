@@ -1,0 +1,122 @@
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import yaml
+from finished_runs import finished_run
+
+from datamodules.synthetic import SyntheticDataModule
+from experiment.core.errors import UserError
+from experiment.metrics import evidence
+from experiment.report.content import gather
+from experiment.report.requests import report_on, requested
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(evidence, "RESAMPLES", 50)
+
+
+@pytest.fixture
+def samples(make_samples):
+    return make_samples([(2, 1), (1, 2)] * 4)
+
+
+@pytest.fixture
+def runs(tmp_path, samples):
+    """Two networks and an ensemble of them."""
+    one, two = (finished_run(tmp_path / name, samples, seed=seed) for seed, name in enumerate(("one", "two")))
+    return one, two, finished_run(tmp_path / "both", samples, seed=2, inputs={"one": one, "two": two})
+
+
+def test_one_run_brings_those_it_is_built_on_and_is_reported_in_its_folder(runs, tmp_path):
+    found, folder = requested(str(runs[2].path), None)
+    assert found == list(runs)
+    assert folder == runs[2].path
+
+
+def test_several_runs_are_compared_as_named_beside_the_first(runs, tmp_path):
+    found, folder = requested([str(runs[1].path), str(runs[0].path)], None)
+    assert found == [runs[1], runs[0]]
+    assert folder.parent == tmp_path
+    assert re.fullmatch("comparison-[0-9a-f]{12}", folder.name)
+
+
+def test_a_comparison_has_its_place_whatever_the_order_and_another_has_another(runs):
+    one, two, both = (str(run.path) for run in runs)
+    assert requested([one, two], None)[1].name == requested([two, one], None)[1].name
+    assert requested([one, two], None)[1] != requested([one, both], None)[1]
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_folder_may_be_given(runs, tmp_path, several):
+    given = [str(run.path) for run in runs[:2]] if several else str(runs[0].path)
+    assert requested(given, str(tmp_path / "out"))[1] == tmp_path / "out"
+
+
+def test_a_run_named_twice_is_refused_however_it_is_written(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="names a run twice"):
+        requested(["one", str(runs[0].path)], None)
+
+
+def test_no_run_is_refused():
+    with pytest.raises(UserError, match="names no run"):
+        requested([], None)
+
+
+def test_a_folder_without_a_run_is_refused_by_name(runs, tmp_path):
+    with pytest.raises(UserError, match="nowhere is not a complete run"):
+        requested([str(runs[0].path), str(tmp_path / "nowhere")], None)
+
+
+def test_runs_of_other_images_are_refused_by_name(runs, tmp_path, make_samples):
+    other = finished_run(tmp_path / "other", make_samples([(2, 1), (1, 2)] * 4 + [(1, 1)]))
+    with pytest.raises(UserError, match=r"does not predict the same images as one: s024, s025\."):
+        gather([runs[0], other])
+
+
+def test_runs_of_another_question_are_refused(runs, tmp_path, samples):
+    turned = finished_run(tmp_path / "turned", dataclasses.replace(samples, positive="absent"))
+    with pytest.raises(UserError, match=r"turned has the classes .* \(positive: absent\), one has .* \(positive: present\)"):
+        gather([runs[0], turned])
+
+
+def test_models_that_share_a_name_are_told_apart_by_their_folders(tmp_path, samples):
+    runs = [finished_run(tmp_path / f"net-{number}", samples, seed=number, name="net") for number in range(2)]
+    third = finished_run(tmp_path / "svm-0", samples, seed=2, name="svm")
+    assert list(gather([*runs, third]).runs) == ["net-0", "net-1", "svm"]
+
+
+def test_a_comparison_is_not_called_after_one_of_its_runs(runs):
+    assert gather(runs[:2]).title == "comparison"
+    assert gather(runs).title == "both"
+
+
+def test_only_an_ensemble_has_choices_to_be_optimistic_about(runs):
+    assert gather(runs).gaps
+    assert gather(runs[:2]).gaps == []
+
+
+def test_folds_are_counted_in_groups_images_and_positives(runs):
+    splits = gather(runs).splits
+    assert len(splits) == 3 * 3
+    assert splits.groupby("fold")[["groups", "images", "positives"]].sum().to_numpy().tolist() == [[8, 24, 12]] * 3
+
+
+def test_a_report_whose_images_have_moved_is_written_without_them(runs, tmp_path):
+    page = report_on(runs, tmp_path / "out")  # their data module is not there
+    assert page == tmp_path / "out" / "report.html"
+    assert "<img" not in page.read_text()
+
+
+def test_pictures_are_those_of_the_data_module(tmp_path):
+    settings = {"images": 24, "patients": 8, "image_size": 32, "difficulty": 0.0, "batch_size": 4}
+    data = SyntheticDataModule(**settings)
+    run = finished_run(tmp_path / "net-0", data.load(), skill=0.0)
+    config = {**run.config, "data": {"_target_": "datamodules.synthetic.SyntheticDataModule", **settings}}
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    page = report_on(requested(str(run.path), None)[0], tmp_path / "out")
+    wrong = np.mean(run.oof[["p/absent", "p/present"]].idxmax(axis=1).str.removeprefix("p/") != run.oof["target"]) * 24
+    assert page.read_text().count("data:image/jpeg") == min(wrong, 12)

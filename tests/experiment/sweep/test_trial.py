@@ -1,0 +1,132 @@
+"""A trial around a model that costs nothing and answers each fold as well as it is told to."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiment.core.contracts import FoldModel
+from experiment.core.errors import UserError
+from experiment.core.tables import predictions
+from experiment.run.cross_validation import CrossValidation, one_by_one
+from experiment.run.folds import FoldScheme
+from experiment.run.recipe import Recipe
+from experiment.sweep.ledger import Ledger
+from experiment.sweep.trial import RacedOutError, trial
+from experiment.terminal.consoles import err
+from experiment.terminal.progress import Progress
+from experiment.tracking.trackers import NoTracker
+
+K = 4
+
+
+class Silent(FoldModel):
+    classes = ("absent", "present")
+
+
+class Given(Recipe):
+    def model(self, classes: tuple[str, ...]) -> FoldModel:
+        return Silent()
+
+
+def recipe(name: str) -> Given:
+    return Given(name, name, {"_target_": name}, {}, {}, {"model": name})
+
+
+@pytest.fixture
+def job(tiny_data, tmp_path, monkeypatch):
+    """Makes a validation whose models are right on a share of the rows, fold by fold; and what was fitted."""
+    fitted: list[str] = []
+    monkeypatch.setattr("experiment.sweep.trial.trial_settings", lambda config: config["settings"])
+    monkeypatch.setattr("experiment.run.cross_validation.fit", lambda _m, data, *_: fitted.append(data.split.name))
+
+    def made(right: list[float], settings: dict[str, str] | None, val: float = 0.3, **config: Any) -> CrossValidation:
+        def predict(_model: FoldModel, data: Any, *_: Any) -> Any:
+            parts = []
+            for part in ("val", "test"):
+                ids = list(getattr(data.split, part))
+                truth = data.samples.select(ids)["target"].to_numpy()
+                # of each class the first rows are told right
+                order = np.array([(truth[:row] == truth[row]).sum() / (truth == truth[row]).sum() for row in range(len(ids))])
+                said = np.where(order < right[data.split.fold], truth, 1 - truth)
+                p = np.eye(2)[said] * 0.8 + 0.1
+                parts.append(predictions(ids, p, ("absent", "present")).assign(part=part))
+            import pandas as pd
+
+            return pd.concat(parts, ignore_index=True)
+
+        monkeypatch.setattr("experiment.run.cross_validation.predict", predict)
+        scheme = FoldScheme(k=K, val=val)
+        whole = {
+            "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {}, "callbacks": {}, "settings": settings,
+            "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
+        }  # fmt: skip
+        return CrossValidation(tiny_data, scheme.split(tiny_data.samples, 7), scheme, whole, NoTracker(), Progress(err))
+
+    made.fitted = fitted  # type: ignore[attr-defined]
+    return made
+
+
+def run(validation: CrossValidation, name: str) -> None:
+    with trial(validation, recipe(name)) as racing:
+        validation.run(recipe(name), racing(one_by_one))
+
+
+def test_a_complete_trial_is_noted_with_the_objective_of_each_fold(job, tmp_path) -> None:
+    run(job([1.0, 1.0, 1.0, 0.0], {"lr": "1"}), "good")
+    (noted,) = Ledger.at(tmp_path / "sweeps" / "sweep").trials()
+    assert (noted.state, noted.settings, noted.run.rsplit("-", 1)[0]) == ("complete", {"lr": "1"}, "good")
+    assert [noted.folds[f"repeat-0/fold-{fold}"] for fold in range(K)] == [[1.0], [1.0], [1.0], [0.0]]
+    assert noted.values == [0.75]
+
+
+def test_a_job_outside_of_sweeps_leaves_no_note(job, tmp_path) -> None:
+    run(job([1.0] * K, None), "alone")
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_a_trial_that_fails_is_noted_and_its_error_goes_on(job, tmp_path, monkeypatch) -> None:
+    validation = job([1.0] * K, {})
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("no\nluck")
+
+    monkeypatch.setattr("experiment.run.cross_validation.fit", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(validation, "bad")
+    (noted,) = Ledger.at(tmp_path / "sweeps" / "sweep").trials()
+    assert (noted.state, noted.note) == ("failed", "ZeroDivisionError: no")
+
+
+def test_a_hopeless_trial_is_given_up_after_its_first_fold_and_what_it_has_stays(job, tmp_path) -> None:
+    race = {"sweep": {"name": "sweep", "race": 0.1}}
+    for number, right in enumerate(([1.0] * K, [1.0, 1.0, 1.0, 0.9], [0.9, 1.0, 0.9, 1.0])):
+        run(job(right, {"n": str(number)}, **race), f"ok{number}")
+    del job.fitted[:]
+    with pytest.raises(RacedOutError, match=r"after 1 of 4 folds: a chance of 0\.00"):
+        run(job([0.2] * K, {"n": "3"}, **race), "hopeless")
+    assert job.fitted == ["repeat-0/fold-0"]
+    last = Ledger.at(tmp_path / "sweeps" / "sweep").trials()[-1]
+    assert (last.state, list(last.folds)) == ("raced out", ["repeat-0/fold-0"])
+
+
+def test_without_a_race_nothing_is_given_up(job) -> None:
+    for number in range(3):
+        run(job([1.0] * K, {"n": str(number)}), f"ok{number}")
+    run(job([0.0] * K, {"n": "3"}), "hopeless")
+    assert len(job.fitted) == 4 * K
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"val": 0.0}, r"needs val rows, but folds\.val=0"),
+        ({"sweep": {"name": "sweep", "race": 1.5}}, r"sweep\.race=1\.5 is not allowed"),
+        ({"sweep": {"name": "sweep", "race": 0.1}, "objective": ["val/auroc", "seconds"]}, "judges by one number"),
+        ({"objective": "val/nothing"}, "val/balanced_accuracy"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_any_work(job, changes, said) -> None:
+    with pytest.raises(UserError, match=said):
+        run(job([1.0] * K, {}, **changes), "never")
+    assert job.fitted == []
