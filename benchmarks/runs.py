@@ -55,7 +55,7 @@ class Question:
     def job(self, setting: Job, data: Path, runs: Path) -> list[str]:
         """The command of a job of the project."""
         same = [
-            "data=folder", f"data.root={data}", f"data.image_size={self.image_size}", f"backbone.weights={self.weights}",
+            "data=folder", f"data.root={data}", f"data.image_size={self.image_size}", f"trunk.weights={self.weights}",
             f"trainer.max_epochs={self.epochs}", "trainer=cpu", "logger=none", f"paths.runs={runs}",
         ]  # fmt: skip
         return [sys.executable, "train.py", *same, *setting.overrides]

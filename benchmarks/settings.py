@@ -42,7 +42,7 @@ class Job:
 
 _DEFAULT = ("model=ensemble",)
 # One process: the seconds of its stages are then those that pass, as a script's are.
-_FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "backbone.symmetries=1", "folds.parallel=1")
+_FROZEN = ("model=resnet_svm", "model.features_from=pretrained", "model.symmetries=1", "folds.parallel=1")
 
 PLAIN, PLAIN_SVM, BARE = "plain script", "plain script, SVM only", "bare forward pass"
 TIMM = ("timm script", "timm script, SVM only")
@@ -55,7 +55,7 @@ ALL: dict[str, Script | Job] = {
     "second trial, new SVM": Job((*_DEFAULT, "model.members.resnet_svm.svm.C=[1]"), follows="default"),
     "second trial, new combiner": Job((*_DEFAULT, "model.combiner=mean"), follows="default"),
     "again": Job(_DEFAULT, follows="default"),
-    "one view": Job((*_DEFAULT, "backbone.symmetries=1")),
+    "one view": Job((*_DEFAULT, "model.network.symmetries=1", "model.members.resnet_svm.symmetries=1")),
     "fast": Job(("experiment=fast",)),
     "fastest": Job(FASTEST),
     PLAIN_SVM: Script("benchmarks.plain", ("--models", "svm"), passes=5),

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from callbacks.features import batches, circumstances, data_of, inference
-from experiment.core.contracts import AnswersFromFeatures
+from experiment.core.contracts import ReadsFeatures
 from experiment.core.timing import stage
+from experiment.run.features import batches, data_of, inference
 from experiment.store.disk_cache import DiskCache
 
 
 class CacheFrozen(Callback):
-    """Before training, puts the outputs of the frozen layers for all images on disk, in every symmetry that will be asked for.
+    """Before training, stores the outputs of the frozen layers for all images, in every symmetry that will be asked for.
 
     Training then runs only the other layers. It needs augmentation that draws nothing but symmetries, because every other
     change of pixels changes those outputs; with any other, or without room on disk, frozen layers run as usual.
 
     Args:
-        cache: folder in which the outputs are kept.
-        cache_gb: how much it may hold; 0 keeps none.
+        cache: folder in which the outputs are stored.
+        cache_gb: how much it may hold; 0 stores none.
     """
 
     def __init__(self, cache: str = "", cache_gb: float = 0.0) -> None:
@@ -30,27 +30,49 @@ class CacheFrozen(Callback):
         self.cache = DiskCache(Path(cache), cache_gb, "paths.cache_gb")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The module is on its device, and nothing has been trained yet."""
-        if not isinstance(pl_module, AnswersFromFeatures):
-            raise TypeError(f"{type(pl_module).__name__} has no network whose layers could be frozen")
-        backbone, data = pl_module.backbone, data_of(trainer)
-        if backbone.frozen is None:
+        """Fill the cache; the module is on its device, and nothing has been trained yet."""
+        if not isinstance(pl_module, ReadsFeatures):
+            raise TypeError(f"{type(pl_module).__name__} has no trunk whose layers could be frozen")
+        trunk, data = pl_module.trunk, data_of(trainer)
+        if trunk.frozen is None:
             return
         if data.exact_symmetries is None:
-            return _told("augmentation changes pixels (data.augment.contrast=0 and brightness=0 would not)")
-        symmetries = tuple(sorted({*data.exact_symmetries, *range(backbone.symmetries)}))
+            return _warn("augmentation changes pixels (data.augment.contrast=0 and brightness=0 would not)")
+        symmetries = tuple(sorted({*data.exact_symmetries, *range(pl_module.symmetries)}))
         ids = data.samples.sample_id.tolist()
 
         def rows(block: range) -> NDArray[Any]:
             shown = [ids[row] for row in block]
             with stage("frozen layers", len(shown)), inference(trainer, pl_module):
-                return np.concatenate([backbone.frozen_rows(b["image"], symmetries) for b in batches(trainer, shown)])
+                images = [batch["image"] for batch in batches(trainer, data, shown)]
+                return np.concatenate([trunk.frozen_rows(image, symmetries, pl_module.symmetries) for image in images])
 
-        described = {**backbone.described(backbone.frozen), "frozen": symmetries, **circumstances(trainer, ids)}
-        if (found := self.cache.get(described, len(ids), rows)) is None:
-            return _told("they do not fit in paths.cache_gb")
-        backbone.read_frozen({sample: row for row, sample in enumerate(ids)}, found, symmetries)
+        described = {
+            **trunk.described(trunk.frozen), "frozen": symmetries, "averaged": pl_module.symmetries,
+            "pixels": data.samples.rows["digest"].tolist(), "transform": dict(data.transform),
+            "precision": str(trainer.precision),
+        }  # fmt: skip
+        blocks = self.cache.get(described, len(ids), rows)
+        if blocks is None:
+            return _warn("they do not fit in paths.cache_gb")
+        outputs = trunk.read_frozen({sample: row for row, sample in enumerate(ids)}, blocks, symmetries)
+        if trainer.max_epochs:
+            trunk.starts_behind = trunk.frozen
+            data.serve(outputs)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to images: predictions average other views than training."""
+        self._serve_images(trainer, pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Go back to images: the data module serves other folds too."""
+        self._serve_images(trainer, pl_module)
+
+    def _serve_images(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(pl_module, ReadsFeatures):
+            pl_module.trunk.starts_behind = None
+            data_of(trainer).serve(None)
 
 
-def _told(reason: str) -> None:
+def _warn(reason: str) -> None:
     warnings.warn(f"frozen layers run in every epoch: {reason}.", stacklevel=2)

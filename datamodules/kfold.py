@@ -19,7 +19,7 @@ from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
 from datamodules.shared_batches import SharedBatches
 from experiment.core import ranks
-from experiment.core.contracts import FoldData
+from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import file_digest
 from experiment.core.tables import Part, SampleTable, Split
@@ -60,7 +60,6 @@ class KFoldDataModule(FoldData):
         num_workers: processes that decode; worth it only where the cache has no room for the images.
         cache: folder for decoded images, memory-mapped from there; None keeps them in memory.
         cache_gb: what that folder may hold; data sets beyond it are decoded anew in each epoch.
-        recommended: values that other config groups take from here; not read by the data module.
 
     Raises:
         UserError: settings or data that cannot be used.
@@ -76,7 +75,6 @@ class KFoldDataModule(FoldData):
         num_workers: int = 0,
         cache: str | None = None,
         cache_gb: float = 20.0,
-        recommended: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (("image_size", image_size, 32), ("batch_size", batch_size, 2)):
@@ -87,6 +85,7 @@ class KFoldDataModule(FoldData):
         self.positive, self.on_duplicate = positive, on_duplicate
         self.cache = None if cache is None else DiskCache(Path(cache), cache_gb, "data.cache_gb")
         self.augment = Augment(**(augment or {}))
+        self._served: FrozenOutputs | None = None
 
     def rows(self) -> Sequence[Row]:
         """The labelled images of the data set."""
@@ -150,6 +149,10 @@ class KFoldDataModule(FoldData):
         """Batches of these rows in this order, not augmented."""
         return self._loader(sample_ids, train=False)
 
+    def serve(self, outputs: FrozenOutputs | None) -> None:
+        """Train and validate on stored outputs of frozen layers in place of images; None goes back to images."""
+        self._served = outputs
+
     @property
     def exact_symmetries(self) -> tuple[int, ...] | None:
         """The symmetries that training images are drawn in; None where augmentation changes pixels too."""
@@ -189,12 +192,13 @@ class KFoldDataModule(FoldData):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """On the device: to float RGB in [0, 1], and augmentation where the loader asked for it."""
-        image = _real(batch["image"])
-        symmetry = torch.zeros(len(image), dtype=torch.int64)
-        if batch["augmented"]:
-            symmetry = self.augment.draw(len(image))
-            image = self.augment(image, symmetry)
-        return {"image": image, "symmetry": symmetry, "target": batch["target"], "sample_id": batch["sample_id"]}
+        image, ids = batch["image"], batch["sample_id"]
+        symmetry = self.augment.draw(len(ids)) if batch["augmented"] else torch.zeros(len(ids), dtype=torch.int64)
+        if self._served is not None:
+            image = self._served.maps(ids, symmetry.tolist(), image.device)
+        else:
+            image = self.augment(_real(image), symmetry) if batch["augmented"] else _real(image)
+        return {"image": image, "target": batch["target"], "sample_id": ids}
 
 
 def _real(image: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""One LightningModule a file: resnet, resnet_svm, ensemble; and what they are made of: backbone, SVM head."""
+"""One LightningModule per file: resnet, resnet_svm, ensemble; and what they are made of: trunk, reading, SVM head."""

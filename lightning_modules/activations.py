@@ -9,12 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from experiment.store.disk_cache import Blocks
-
 
 @dataclass(frozen=True)
 class Activations:
-    """What the frozen layers give for each image of a data set, memory-mapped.
+    """Outputs of the frozen layers for each image of a data set, memory-mapped.
 
     Attributes:
         row_of: row of each sample.
@@ -24,15 +22,15 @@ class Activations:
     """
 
     row_of: Mapping[str, int]
-    blocks: Blocks
+    blocks: Sequence[Any]
     symmetries: tuple[int, ...]
 
     def features(self, sample_ids: Sequence[str], device: torch.device) -> Tensor:
-        """Skip features of the frozen taps, (B, F)."""
+        """Return features of the frozen taps, (B, F)."""
         return torch.from_numpy(np.stack([self.blocks[self.row_of[sample]]["features"] for sample in sample_ids])).to(device)
 
     def maps(self, sample_ids: Sequence[str], symmetry: Sequence[int], device: torch.device) -> Tensor:
-        """Output of the last frozen layer for each image in its symmetry, (B, C, h, w) in channels_last."""
+        """Return the output of the last frozen layer for each image in its symmetry, (B, C, h, w) in channels_last."""
         place = {index: position for position, index in enumerate(self.symmetries)}
         rows = [
             self.blocks[self.row_of[sample]]["maps"][place[index]] for sample, index in zip(sample_ids, symmetry, strict=True)
@@ -41,7 +39,7 @@ class Activations:
 
 
 def as_rows(features: Tensor, maps: Tensor) -> NDArray[Any]:
-    """Features (B, F) and maps (B, S, h, w, C) as rows of `Activations.blocks`."""
+    """Join features (B, F) and maps (B, S, h, w, C) to rows of `Activations.blocks`."""
     bits = maps.contiguous().cpu()
     numbers = bits.view(torch.uint16).numpy() if bits.dtype == torch.bfloat16 else bits.float().numpy()
     out = np.empty(len(features), dtype=[("features", "f4", features.shape[1:]), ("maps", numbers.dtype, numbers.shape[1:])])

@@ -1,11 +1,15 @@
-"""Pretrained weights: from torchvision by name, or from a file of plain tensors."""
+"""Pretrained weights: by a name of the library, or from a file of plain tensors.
+
+A name is ``default``, or one such as ``IMAGENET1K_V1`` (torchvision) or ``a1_in1k`` (a tag of timm), and the library downloads
+it. A file holds the state dict of the whole network; it is read with ``weights_only``, so that no code in it is ever run.
+"""
 
 import pickle
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from zipfile import is_zipfile
 
+import timm
 import torch
 from torch import Tensor
 from torchvision import models
@@ -16,105 +20,103 @@ from experiment.core.identity import file_digest
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 
-def weights_digest(name: str, weights: str | None) -> str:
-    """What stands for the weights in a run's identity: torchvision's name, or the digest of the file once it was checked.
+def weights_are_file(weights: str) -> bool:
+    """Tell whether `weights` is a path rather than a library's name."""
+    return "/" in weights or "\\" in weights or weights.endswith(FILE_SUFFIXES)
+
+
+def weights_digest(library: str, name: str, weights: str | None) -> str:
+    """Return what stands for the weights in a run's identity: the library's name for them, or the digest of the file.
 
     Raises:
-        UserError: as `load_weights` does, but nothing is downloaded.
+        UserError: unknown name, or no file there; nothing is downloaded.
     """
     if weights is None:
         return "random"
-    if not _is_file(weights):
-        return str(_torchvision(name, weights))
-    return _digest(name, weights, *_state_of(weights))
+    if weights_are_file(weights):
+        state = load_file(weights)
+        if library == "torchvision":
+            _fit(name, weights, state)
+        return file_digest(Path(weights).expanduser())
+    if library == "torchvision":
+        return str(_torchvision_weights(name, weights))
+    bare = name.partition(".")[0]
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{bare}.*")]
+    if weights == "default":
+        tag = timm.get_pretrained_cfg(name).tag
+    elif weights in tags:
+        tag = weights
+    else:
+        raise not_allowed("trunk.weights", weights, ["default", *tags, "null", "the path of a state dict"])
+    return f"timm {bare}.{tag}"
 
 
-def load_weights(name: str, weights: str) -> dict[str, Tensor]:
-    """The state dict of torchvision's ResNet `name` without its classifier ``fc``.
-
-    Args:
-        name: torchvision's name of the network.
-        weights: a name such as ``IMAGENET1K_V1`` (downloaded by torchvision), or the path of a state dict. A file is read
-            with ``weights_only``: no code in it is ever run.
+def torchvision_state(name: str, weights: str) -> dict[str, Tensor]:
+    """Return the state dict of torchvision's ResNet `name` without its classifier ``fc``.
 
     Raises:
         UserError: unknown name, failed download, a file that is no plain state dict or does not fit the network.
     """
-    if _is_file(weights):
-        return dict(_from_file(name, weights, *_state_of(weights)))
-    known = _torchvision(name, weights)
+    if weights_are_file(weights):
+        return _fit(name, weights, load_file(weights))
+    known = _torchvision_weights(name, weights)
     try:
         downloaded = known.get_state_dict(progress=False, check_hash=True)
     except OSError as error:
         raise UserError(
-            f"backbone.weights={weights}: the download failed ({error}). Fetch {known.url} elsewhere and give its path with "
-            "backbone.weights=FILE, or train from scratch with backbone.weights=null."
+            f"trunk.weights={weights}: the download failed ({error}). Fetch {known.url} elsewhere and give its path with "
+            "trunk.weights=FILE, or train from scratch with trunk.weights=null."
         ) from error
     return {key: value for key, value in downloaded.items() if not key.startswith("fc.")}
 
 
-def _state_of(weights: str) -> tuple[Path, int, int]:
-    """Path, size and time of change of a file: what is read once is not read again while these are the same."""
+def load_file(weights: str) -> Mapping[str, Tensor]:
+    """Read a state dict from a file, memory-mapped where its format allows.
+
+    Raises:
+        UserError: there is no such file, or it is no plain state dict.
+    """
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise UserError(f"backbone.weights={path} is not there.")
-    return path, path.stat().st_size, path.stat().st_mtime_ns
-
-
-@lru_cache(maxsize=2)
-def _digest(name: str, weights: str, path: Path, size: int, changed: int) -> str:
-    _fitting(name, weights, _read(path))
-    return file_digest(path)
-
-
-@lru_cache(maxsize=2)
-def _from_file(name: str, weights: str, path: Path, size: int, changed: int) -> Mapping[str, Tensor]:
-    return {key: value.clone() for key, value in _fitting(name, weights, _read(path)).items()}
-
-
-def _is_file(weights: str) -> bool:
-    return "/" in weights or "\\" in weights or weights.endswith(FILE_SUFFIXES)
-
-
-def _torchvision(name: str, weights: str) -> models.WeightsEnum:
-    known = models.get_model_weights(name)
-    if weights not in known.__members__:
-        allowed = [*known.__members__, "null", "the path of a state dict"]
-        raise not_allowed("backbone.weights", weights, allowed)
-    return known[weights]
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    """What is in the file, mapped where its format allows: who keeps tensors copies them, for the file may change."""
+        raise UserError(f"trunk.weights={path} is not there.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise UserError(
-            f"backbone.weights={path} is not a plain state dict; it was read with weights_only and nothing in it was run. "
-            "Save it anew with torch.save(model.state_dict(), path)."
+            f"trunk.weights={path} is not a plain state dict; it was read with weights_only and nothing in it was run. "
+            "Save it again with torch.save(model.state_dict(), path)."
         ) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"backbone.weights={path} is not a plain state dict: a mapping of names to tensors is needed.")
+        raise UserError(f"trunk.weights={path} is not a plain state dict: a mapping of names to tensors is needed.")
     return state
 
 
-def _fitting(name: str, weights: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The part of `state` that the network takes; everything the network needs must be there in the right shape."""
+def _torchvision_weights(name: str, weights: str) -> models.WeightsEnum:
+    known = models.get_model_weights(name)
+    member = "DEFAULT" if weights == "default" else weights
+    if member not in known.__members__:
+        allowed = ["default", *known.__members__, "null", "the path of a state dict"]
+        raise not_allowed("trunk.weights", weights, allowed)
+    return known[member]
+
+
+def _fit(name: str, weights: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the part of `state` that the network takes; everything it needs must be there in the right shape."""
     with torch.device("meta"):
-        wanted = {k: v.shape for k, v in models.get_model(name, weights=None).state_dict().items() if k[:3] != "fc."}
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    further = [key for key in state if key not in wanted and not key.startswith("fc.")]
+        expected = {k: v.shape for k, v in models.get_model(name, weights=None).state_dict().items() if k[:3] != "fc."}
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    further = [key for key in state if key not in expected and not key.startswith("fc.")]
     shapes = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(shape)}"
-        for key, shape in wanted.items()
+        for key, shape in expected.items()
         if key in state and state[key].shape != shape
     ]
     if missing or further or shapes:
-        told = [("missing", missing), ("not of this network", further), ("of another shape", shapes)]
+        problems = [("missing", missing), ("not of this network", further), ("of another shape", shapes)]
         raise UserError(
-            f"backbone.weights={weights} does not fit {name}: "
-            + "; ".join(f"{len(keys)} {what}: {some(keys, 3)}" for what, keys in told if keys)
+            f"trunk.weights={weights} does not fit {name}: "
+            + "; ".join(f"{len(keys)} {what}: {some(keys, 3)}" for what, keys in problems if keys)
         )
-    return {key: state.get(key, torch.tensor(0)) for key in wanted}
+    return {key: state.get(key, torch.tensor(0)) for key in expected}

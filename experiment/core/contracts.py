@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
@@ -21,16 +22,22 @@ class Batch(TypedDict):
     """One batch as a model sees it, after the transfer to its device.
 
     Attributes:
-        image: float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the backbone.
-        symmetry: which symmetry of the square (`experiment.core.symmetry`) the stored image is shown in, int64, shape (B,).
+        image: float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the trunk. While a data module serves
+            stored outputs of frozen layers (`FoldData.serve`), those.
         target: int64 class index, shape (B,).
         sample_id: B stable identifiers.
     """
 
     image: Tensor
-    symmetry: Tensor
     target: Tensor
     sample_id: list[str]
+
+
+class FrozenOutputs(Protocol):
+    """Outputs of a network's frozen layers for all images of a data set, in some symmetries."""
+
+    def maps(self, sample_ids: Sequence[str], symmetry: Sequence[int], device: torch.device) -> Tensor:
+        """Return the output for each image in its symmetry, (B, C, h, w)."""
 
 
 class FoldData(LightningDataModule):
@@ -51,6 +58,10 @@ class FoldData(LightningDataModule):
 
     def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
         """Batches of these rows in this order, not augmented."""
+        raise NotImplementedError
+
+    def serve(self, outputs: FrozenOutputs | None) -> None:
+        """Train and validate on stored outputs of frozen layers in place of images; None goes back to images."""
         raise NotImplementedError
 
     @property
@@ -138,54 +149,60 @@ class LearnsFromTables(Protocol):
         """Take the fitted members, so that `forward` works on images."""
 
 
-class FeatureNetwork(Protocol):
-    """The network of a model that answers from features of its layers.
+class FeatureTrunk(Protocol):
+    """The network of a model that reads features of its layers.
 
     Attributes:
-        frozen: up to which layer it is never trained; None where all of it is.
-        symmetries: features are averaged over the first so many.
+        frozen: tap up to which it is never trained; None where all of it is.
+        activations: stored outputs of the frozen layers, where there are any.
+        starts_behind: tap whose outputs it is given in place of images; None for images.
     """
 
     frozen: str | None
-    symmetries: int
+    activations: Any
+    starts_behind: str | None
 
-    def described(self, last: str = ...) -> Mapping[str, Any]:
-        """What decides the outputs up to `last` besides images and precision: plain values, with a digest of the weights."""
+    def described(self, last: str | None = None) -> Mapping[str, Any]:
+        """Return what decides the outputs up to `last` besides images and precision, with a digest of the weights."""
 
-    def extract(self, batch: Batch, symmetries: int) -> Tensor:
-        """Every feature that any choice of taps and poolings may ask for, (B, F_all), float32.
+    def frozen_rows(self, images: Tensor, symmetries: Sequence[int], averaged: int) -> NDArray[Any]:
+        """Return what is worth storing of the frozen layers' work on images (B, 3, H, H), a row per image."""
 
-        Of images that are not augmented, averaged over so many symmetries.
-        """
+    def read_frozen(self, row_of: Mapping[str, int], rows: Sequence[Any], symmetries: tuple[int, ...]) -> FrozenOutputs:
+        """Take such rows in place of running the frozen layers from now on."""
 
-    def frozen_rows(self, images: Tensor, symmetries: Sequence[int]) -> NDArray[Any]:
-        """What is worth keeping of the frozen layers' work on images (B, 3, H, H), a row an image."""
-
-    def read_frozen(self, row_of: Mapping[str, int], rows: Sequence[Any], symmetries: tuple[int, ...]) -> None:
-        """Take such rows in place of running the frozen layers."""
+    def stored_features(self, sample_ids: Sequence[str], symmetries: int, device: torch.device) -> Tensor:
+        """Return all features, (B, F_all), from stored outputs of the frozen layers."""
 
 
 @runtime_checkable
-class AnswersFromFeatures(Protocol):
-    """A model whose predictions are a function of features of its network."""
+class ReadsFeatures(Protocol):
+    """A model whose predictions are a function of features of its trunk, averaged over `symmetries` views."""
 
-    backbone: FeatureNetwork
+    trunk: FeatureTrunk
+
+    @property
+    def symmetries(self) -> int:
+        """Number of views."""
 
     @property
     def columns(self) -> Sequence[int]:
-        """Which of all features the network can give it reads, (F,)."""
+        """Which of all features of the trunk are read, (F,)."""
 
-    def keep(self, sample_ids: Sequence[str], features: NDArray[np.float32]) -> None:
-        """Features (N, F) of rows that will be predicted, so that the network need not see them again."""
+    def extract(self, images: Tensor, symmetries: int) -> Tensor:
+        """Return all features of images that are not augmented, (B, 3, H, H) to (B, F_all), float32."""
+
+    def predict_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn features (N, F) into probabilities (N, K)."""
 
 
 @runtime_checkable
-class FitsOnFeatures(AnswersFromFeatures, Protocol):
+class FitsOnFeatures(ReadsFeatures, Protocol):
     """A model with a head that is fitted on skip features after training (by the callback `fit_svm`)."""
 
     @property
     def same_in_all_folds(self) -> bool:
-        """Whether the network has seen no fold."""
+        """Whether the trunk has seen no fold."""
 
     def fit_head(
         self,

@@ -10,8 +10,8 @@ Record = Mapping[str, Any]
 
 # Keys of a section that say where or how fast, not what: two runs that differ only here give the same numbers.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
-    # The samples' own digest stands for where they were read from; recommendations are already resolved elsewhere.
-    "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb", "recommended"}),
+    # The samples' own digest stands for where they were read from.
+    "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb"}),
     "trainer": frozenset(
         {
             "accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "log_every_n_steps", "profiler",

@@ -48,12 +48,12 @@ def preprocessing(content: Content) -> str:
 
 
 def model(content: Content) -> str:
-    """Class, backbone, input and output."""
+    """Return class, trunk, input and output."""
 
     def told(_: str, run: FinishedRun) -> str:
         kind = str(run.config["model"]["_target_"]).rsplit(".", 1)[-1]
-        backbone = settings(_backbone(run), "weights")
-        return f"{kind} on backbone {backbone}" if backbone else kind
+        trunk = settings(_trunk(run), "weights")
+        return f"{kind} on trunk {trunk}" if trunk else kind
 
     sides = {side for run in content.runs.values() if (side := run.config["data"].get("image_size"))}
     size = f" of {spanned(sides)} pixels a side" if sides else ""
@@ -61,8 +61,8 @@ def model(content: Content) -> str:
 
 
 def hyperparameters(content: Content) -> str:
-    """All settings of each model but its backbone."""
-    return each(content, lambda _, run: settings(run.config["model"], "name", "backbone"))
+    """Return all settings of each model but its trunk."""
+    return each(content, lambda _, run: settings(run.config["model"], "name", "trunk"))
 
 
 def class_weights(content: Content) -> str:
@@ -76,10 +76,10 @@ def weights(content: Content) -> str:
     def told(_: str, run: FinishedRun) -> str:
         if inputs := _inputs(run):
             return f"from {' and '.join(inputs)} of the same fold"
-        if "weights" not in _backbone(run):
+        if "weights" not in _trunk(run):
             return ""
-        given = _backbone(run)["weights"]
-        digest = _record(run).get("files", {}).get("backbone.weights")
+        given = _trunk(run)["weights"]
+        digest = _record(run).get("files", {}).get("trunk.weights")
         return _told(given) + (f" (content {digest})" if digest else "") if given else "random"
 
     return each(content, told)
@@ -155,8 +155,8 @@ def _find(config: Mapping[str, Any], key: str) -> str:
     return _told(config[key]) if key in config else next(filter(None, inner), "")
 
 
-def _backbone(run: FinishedRun) -> Mapping[str, Any]:
-    found = run.config["model"].get("backbone")
+def _trunk(run: FinishedRun) -> Mapping[str, Any]:
+    found = run.config["model"].get("trunk")
     return found if isinstance(found, Mapping) else {}
 
 

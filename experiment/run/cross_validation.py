@@ -32,6 +32,7 @@ from experiment.run.recipe import Recipe
 from experiment.run.resume import Unfinished
 from experiment.run.training import fit, make_callbacks, make_trainer, predict, save
 from experiment.store.attempt import attempt
+from experiment.store.disk_cache import DiskCache
 from experiment.store.finished import FinishedRun
 from experiment.store.lease import Holder, holder
 from experiment.store.results import Result
@@ -70,6 +71,12 @@ class CrossValidation:
     def root(self) -> Path:
         """Where runs are stored."""
         return Path(self.config["paths"]["runs"]).resolve()
+
+    @cached_property
+    def _features(self) -> DiskCache | None:
+        """Where features of networks are stored; None where nothing is."""
+        paths = self.config["paths"]
+        return DiskCache(Path(paths["cache"]) / "network", paths["cache_gb"], "paths.cache_gb") if paths.get("cache") else None
 
     @cached_property
     def common(self) -> Record:
@@ -203,7 +210,7 @@ class CrossValidation:
             else:
                 own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
                 fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder, unfinished)
-                table = predict(model, self.data, recipe.trainer, own, folder)
+                table = predict(model, self.data, recipe.trainer, own, folder, self._features)
             table.to_parquet(folder / "predictions.parquet", index=False)
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
             scores = scores_by_part(table, self.data.samples)

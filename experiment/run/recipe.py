@@ -1,6 +1,7 @@
 """What to cross-validate: a model, how it is trained, the models it is built on, and the identity of all that."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,16 +89,24 @@ def plan(
         raise UserError(f"model {model['_target_']} is not an experiment.core.contracts.FoldModel.")
     if not has_val and (reason := kind.needs_val(model)):
         raise UserError(f"folds.val=0 leaves no val rows, but {reason}.")
-    inputs = {name: plan(config, trainer, has_val, title=name) for name, config in kind.inputs(model).items()}
+    members = kind.inputs(model)
+    # Several members of one name, such as two SVMs, and finished runs go by their keys.
+    titles = {key: str(config.get("name", key)) for key, config in members.items()}
+    names = Counter(titles.values())
+    inputs = {
+        key: plan(config, trainer, has_val, title=titles[key] if names[titles[key]] == 1 else key)
+        for key, config in members.items()
+    }
     own_trainer = {**trainer, **model.get("trainer", {})}
     unknown = set(model.get("trainer", {})) - set(trainer)
     if unknown:
         raise not_allowed("model.trainer key ", sorted(unknown)[0], trainer)
     module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
     callbacks = model.get("callbacks", {})
+    files = kind.files(model)
     record = {
-        "model": decisive("model", module),
-        "files": kind.files(model),
+        "model": _without(decisive("model", module), files),
+        "files": files,
         # A model that takes no gradient step has no use for the trainer's settings, but its features have a precision.
         "trainer": decisive(
             "trainer", own_trainer if own_trainer.get("max_epochs") else {"precision": own_trainer["precision"]}
@@ -111,6 +120,15 @@ def plan(
     with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
         recipe.model(("absent", "present"))
     return recipe
+
+
+def _without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Return a config without these dotted keys: files count by their content, not by their place."""
+    kept = dict(config)
+    for key in keys:
+        section, _, rest = key.partition(".")
+        kept[section] = {name: value for name, value in kept[section].items() if name != rest}
+    return kept
 
 
 def _finished(path: Path, title: str) -> Recipe:

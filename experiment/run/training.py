@@ -18,12 +18,14 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 
 from experiment.core import ranks
 from experiment.core.build import build
-from experiment.core.contracts import FoldData, FoldModel
+from experiment.core.contracts import FoldData, FoldModel, ReadsFeatures
 from experiment.core.tables import Part, predictions
 from experiment.core.timing import stage
 from experiment.run.data_parallel import apart, together
+from experiment.run.features import FeatureReader
 from experiment.run.hardware import best_precision
 from experiment.run.resume import KeepEpochs, Unfinished
+from experiment.store.disk_cache import DiskCache
 
 
 def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
@@ -115,31 +117,39 @@ def save(model: FoldModel, trainer: Trainer, path: Path) -> None:
 
 
 def predict(
-    model: FoldModel, data: FoldData, config: Mapping[str, Any], callbacks: Sequence[Callback], folder: Path
+    model: FoldModel,
+    data: FoldData,
+    config: Mapping[str, Any],
+    callbacks: Sequence[Callback],
+    folder: Path,
+    cache: DiskCache | None = None,
 ) -> pd.DataFrame:
-    """Predictions on val rows (those the model held out itself, if its fit included them) and test rows.
+    """Predict val rows (unless the model held them out itself, because its fit included them) and test rows.
+
+    A model that reads features of a trunk answers from those, so that another one on the same trunk finds them in `cache`.
 
     Returns:
         Columns ``part``, ``sample_id``, ``p/<class>``.
     """
-    held_out = model.held_out
-    parts: list[Part] = ["val", "test"] if held_out is None and data.split.val else ["test"]
+    parts: list[Part] = ["val", "test"] if model.held_out is None and data.split.val else ["test"]
     data.predict_parts = parts
     trainer = make_trainer(
         # A smoke run shortens fitting; predictions stay complete.
         {**apart(config), "fast_dev_run": False, "limit_predict_batches": None},
         callbacks=list(callbacks), logger=False, default_root_dir=folder, enable_checkpointing=_any_checkpoint(callbacks),
     )  # fmt: skip
-    with stage("predict", sum(len(getattr(data.split, part)) for part in parts)):
-        batches = trainer.predict(model, datamodule=data) or []
-    by_part = batches if len(parts) > 1 else [batches]
-    tables = [
-        predictions(ids, _in_order(part_batches, ids), model.classes).assign(part=part)
-        for part, part_batches in zip(parts, by_part, strict=True)
-        if (ids := list(getattr(data.split, part)))
-    ]
-    if held_out is not None:
-        tables.append(held_out.assign(part="val"))
+    rows = {part: list(getattr(data.split, part)) for part in parts}
+    with stage("predict", sum(map(len, rows.values()))):
+        if isinstance(model, ReadsFeatures):
+            reader = FeatureReader(trainer, model.eval(), data, cache or DiskCache(folder, 0, "paths.cache_gb"))
+            p = {part: model.predict_features(reader.read(ids)) for part, ids in rows.items()}
+        else:
+            batches = trainer.predict(model, datamodule=data) or []
+            by_part = batches if len(parts) > 1 else [batches]
+            p = {part: _in_order(found, rows[part]) for part, found in zip(parts, by_part, strict=True)}
+    tables = [predictions(ids, p[part], model.classes).assign(part=part) for part, ids in rows.items()]
+    if model.held_out is not None:
+        tables.append(model.held_out.assign(part="val"))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -1,0 +1,155 @@
+"""The fine-tuning task: weighted cross-entropy, AdamW with discriminative rates, a schedule, metrics on val rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+
+from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.contracts import Batch
+from experiment.core.errors import UserError, not_allowed
+from lightning_modules.feature_model import FeatureModel
+from lightning_modules.reading import Reading
+from lightning_modules.trunk import Trunk
+
+SCHEDULES = ("one_cycle", "cosine", "constant")
+
+
+class Classifier(FeatureModel):
+    """A trunk fine-tuned for classification, end to end or from some layer on.
+
+    A subclass builds its classifier `head` and implements `logits` and `forward`.
+
+    Args:
+        classes: class names.
+        trunk: arguments of `lightning_modules.trunk.Trunk`.
+        freeze_until: layers up to this tap keep their pretrained weights; None trains all. Where augmentation draws nothing
+            but symmetries, their outputs are computed once for all folds, epochs and trials (see `callbacks.cache_frozen`).
+        pooling: how the classifier reads the last tap over space, of `taps.POOLINGS`.
+        symmetries: predictions are averaged over this many symmetries of the square: 1, 4 or 8.
+        lr: peak learning rate of the classifier and the last stage.
+        layer_decay: ratio of each stage's learning rate to that of the next one (discriminative fine-tuning, Howard &
+            Ruder 2018): early layers are general and need little change. 1 trains all alike.
+        weight_decay: of AdamW, on weight matrices only (biases, norms, tokens and position embeddings are left alone).
+        schedule: ``one_cycle`` (Smith & Topin 2018), ``cosine`` or ``constant``, stepped by batch.
+        warmup: share of the steps in which one_cycle rises.
+        class_weights: ``balanced`` (inverse to the frequency in the fit part) or ``none``.
+        label_smoothing: of the cross-entropy, 0 to below 1.
+
+    Raises:
+        UserError: a value that is not allowed.
+    """
+
+    head: nn.Module
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        trunk: Mapping[str, Any],
+        freeze_until: str | None,
+        pooling: Sequence[str],
+        symmetries: int,
+        lr: float,
+        layer_decay: float,
+        weight_decay: float,
+        schedule: str,
+        warmup: float,
+        class_weights: str,
+        label_smoothing: float,
+    ) -> None:
+        super().__init__()
+        if schedule not in SCHEDULES:
+            raise not_allowed("model.schedule", schedule, SCHEDULES)
+        check_class_weights("model.class_weights", class_weights)
+        for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing)):
+            if not 0 <= value < 1:
+                raise UserError(f"model.{name}={value} is not allowed; take 0 or more, below 1.")
+        if lr <= 0 or not 0 < layer_decay <= 1 or weight_decay < 0:
+            raise UserError(
+                f"model.lr={lr}, layer_decay={layer_decay}, weight_decay={weight_decay} is not allowed; take lr above 0, "
+                "layer_decay above 0 and up to 1, weight_decay of 0 or more."
+            )
+        self.classes = tuple(classes)
+        self.trunk = Trunk(**trunk)
+        self.trunk.freeze(freeze_until)
+        self.reading = Reading(self.trunk, [self.trunk.taps[-1].name], pooling, symmetries)
+        self.class_weight: Tensor
+        self.register_buffer("class_weight", torch.ones(len(classes)), persistent=False)
+        k = len(classes)
+        metrics = {"auroc": MulticlassAUROC(k), "balanced_accuracy": MulticlassAccuracy(k, average="macro")}
+        self.val_metrics = MetricCollection(metrics, prefix="val/")  # type: ignore[arg-type]
+        self.val_loss = MeanMetric()
+
+    @classmethod
+    def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return the digest of the pretrained weights."""
+        if config["freeze_until"] is not None and config["trunk"]["weights"] is None:
+            raise UserError(
+                f"model.freeze_until={config['freeze_until']} would freeze random weights, because trunk.weights=null; name "
+                "pretrained weights, or take model.freeze_until=null."
+            )
+        return {"trunk.weights": Trunk.digest(**config["trunk"])}
+
+    def setup(self, stage: str) -> None:
+        """Set the class weights from the fit part of the fold."""
+        if stage == "fit" and self.hparams["class_weights"] == "balanced":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
+            self.class_weight.copy_(balanced(target, len(self.classes)))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return class scores of single views, (B, 3, H, H) to (B, K), float32."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the weighted cross-entropy."""
+        loss = self._loss(self.logits(batch["image"]), batch["target"])
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the same loss, and metrics, on one view each: the average over symmetries is for predictions."""
+        logits = self.logits(batch["image"])
+        self.val_metrics.update(logits.softmax(dim=1), batch["target"])
+        # Weighted as over all rows at once, so that the loss does not depend on how they are cut into batches.
+        self.val_loss.update(self._loss(logits, batch["target"]), self.class_weight[batch["target"]].sum())
+        size = len(batch["target"])
+        self.log("val/loss", self.val_loss, on_epoch=True, batch_size=size)
+        self.log_dict(self.val_metrics, on_epoch=True, batch_size=size)
+
+    def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        smoothing: float = self.hparams["label_smoothing"]
+        return nn.functional.cross_entropy(logits, target, self.class_weight, label_smoothing=smoothing)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW, with a group per stage with and without weight decay, and the schedule."""
+        hp, depths, exempt = self.hparams, self.trunk.depths(), self.trunk.without_decay()
+        groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                bare = name.removeprefix("trunk.net.")
+                decays = bare not in exempt if bare != name else parameter.ndim > 1
+                groups.setdefault((depths.get(bare, 0), decays), []).append(parameter)
+        rates = [hp["lr"] * hp["layer_decay"] ** depth for depth, _ in groups]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": parameters, "lr": rate, "weight_decay": hp["weight_decay"] if decays else 0.0}
+                for ((_, decays), parameters), rate in zip(groups.items(), rates, strict=True)
+            ],
+            fused=not self.trainer.gradient_clip_val,  # Lightning does not clip for a fused optimiser
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        if hp["schedule"] == "constant":
+            return optimizer
+        if hp["schedule"] == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        else:
+            # a rise of one step has no length, and torch divides by it
+            rise = hp["warmup"] if hp["warmup"] * steps > 1 else 0.0
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=rise)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
