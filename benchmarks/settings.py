@@ -55,7 +55,7 @@ ALL: dict[str, Script | Job] = {
     "second trial, new SVM": Job((*_DEFAULT, "model.members.resnet_svm.svm.C=[1]"), follows="default"),
     "second trial, new combiner": Job((*_DEFAULT, "model.combiner=mean"), follows="default"),
     "again": Job(_DEFAULT, follows="default"),
-    "one view": Job((*_DEFAULT, "model.network.symmetries=1", "model.members.resnet_svm.symmetries=1")),
+    "one view": Job((*_DEFAULT, "model.network.symmetries=1")),
     "fast": Job(("experiment=fast",)),
     "fastest": Job(FASTEST),
     PLAIN_SVM: Script("benchmarks.plain", ("--models", "svm"), passes=5),

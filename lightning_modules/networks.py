@@ -61,7 +61,7 @@ def _torchvision_resnet(name: str, weights: str | None) -> Network:
         raise not_allowed("trunk.name", name, (*RESNETS, "with trunk=timm any model of timm"))
     net = models.get_model(name, weights=None)
     net.fc = nn.Identity()
-    if weights is not None and not _is_planned(net):
+    if weights is not None and net.conv1.weight.device.type != "meta":
         net.load_state_dict(torchvision_state(name, weights))
     expansion = 1 if name in ("resnet18", "resnet34") else 4
     taps = (Tap("stem", 64, 4), *(Tap(f"layer{i + 1}", 64 * 2**i * expansion, 4 * 2**i) for i in range(4)))
@@ -80,9 +80,10 @@ def _timm_model(name: str, weights: str | None) -> Network:
     from_file = weights is not None and weights_are_file(weights)
     named = weights is not None and not from_file
     tagged = f"{name.partition('.')[0]}.{weights}" if named and weights != "default" else name
+    planning = torch.empty(0).device.type == "meta"  # only the settings are looked at: no weights are loaded
     with torch.device("cpu"):  # timm computes with numbers of its layers while it builds them
-        net = _feature_network(tagged, pretrained=named and not _planning())
-        if from_file and not _planning():
+        net = _feature_network(tagged, pretrained=named and not planning)
+        if from_file and not planning:
             net.load_state_dict(_state_from_plain(net, name, str(weights)))
     config = timm.get_pretrained_cfg(tagged)
     taps = tuple(Tap(i["module"], i["num_chs"], i["reduction"]) for i in net.feature_info.get_dicts())
@@ -129,12 +130,3 @@ def _state_from_plain(net: nn.Module, name: str, weights: str) -> dict[str, Tens
     if wrong:
         raise UserError(f"trunk.weights={weights} does not fit {name}: missing or of another shape: {', '.join(wrong[:3])}, …")
     return fitting
-
-
-def _planning() -> bool:
-    """Tell whether only the settings are looked at: networks are then built without their weights."""
-    return torch.empty(0).device.type == "meta"
-
-
-def _is_planned(net: nn.Module) -> bool:
-    return next(net.parameters()).device.type == "meta"

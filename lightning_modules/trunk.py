@@ -104,13 +104,12 @@ class Trunk(nn.Module):
         if self.starts_behind is not None:
             return self._onward(images, self._position(self.starts_behind) + 1, last)
         x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        if self.stages is not None:
-            return self._onward(x, 0, last)
         try:
-            outputs = self.net(x)
+            if self.stages is not None:
+                return self._onward(x, 0, last)
+            return {tap.name: output for tap, output in zip(self.taps, self.net(x), strict=True)}
         except AssertionError as error:  # timm's networks of one image size say it this way
             raise UserError(f"trunk.name={self.name}: {error} Set data.image_size to a size that it takes.") from error
-        return {tap.name: output for tap, output in zip(self.taps, outputs, strict=True)}
 
     def _onward(self, x: Tensor, start: int, last: str | None) -> dict[str, Tensor]:
         """Run the stages of a chain from number `start` up to the tap `last`."""

@@ -1,4 +1,4 @@
-"""Small things that many tests share: tiny images, a tiny backbone, one fold."""
+"""Small things that many tests share: tiny images, one fold."""
 
 import gc
 import os

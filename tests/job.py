@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TINY = [
     "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0",
-    "folds.k=2", "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "backbone.symmetries=1",
+    "folds.k=2", "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1",
     "folds.parallel=1",  # new processes cost more than such a job
 ]  # fmt: skip
 

@@ -28,7 +28,7 @@ def data() -> SyntheticDataModule:
 
 
 def results(data: SyntheticDataModule, root: Path) -> list[Result]:
-    overrides = ["trainer=cpu", "trainer.max_epochs=2", "logger=none", "callbacks=none", "backbone.symmetries=1"]
+    overrides = ["trainer=cpu", "trainer.max_epochs=2", "logger=none", "callbacks=none", "model.network.symmetries=1"]
     with initialize_config_dir(str(CONF)):
         config = plain(compose("train", [*overrides, "model.combiner=weighted", f"paths.runs={root}"]))
     scheme = FoldScheme(k=3, val=0.2)

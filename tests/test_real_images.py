@@ -40,7 +40,7 @@ def scores(runs: Path, name: str, size: int) -> tuple[dict[str, Any], float]:
     done = subprocess.run(
         [
             sys.executable, TRAIN, "model=ensemble", "data=folder", f"data.root={DATA}/{name}", f"data.image_size={size}",
-            f"backbone.weights={WEIGHTS}", "trainer.max_epochs=5", "logger=none", f"paths.runs={runs / name}",
+            f"trunk.weights={WEIGHTS}", "trainer.max_epochs=5", "logger=none", f"paths.runs={runs / name}",
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -87,7 +87,7 @@ def balanced_accuracy(resnet: Path, bfloat16: bool) -> float:
     for name, fold in run.folds():
         rows = run.splits.query(f"fold == {name[-1]} and part == 'test'")["sample_id"].tolist()
         model = load_model(fold)
-        model.backbone.symmetries = 1
+        model.reading.symmetries = 1
         target += samples.select(rows)["target"].tolist()
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             decided += [index for views in data.views(rows).split(64) for index in model(views).argmax(dim=1).tolist()]

@@ -1,10 +1,17 @@
 """Settings of models small enough for tests."""
 
+TRUNK = {"library": "torchvision", "name": "resnet18", "weights": None}
 # Two taps of different width, so that a join along the wrong axis cannot pass.
-BACKBONE = {"name": "resnet18", "weights": None, "taps": ["layer1", "layer3"], "pooling": ["mean", "max"], "symmetries": 1}
+READING = {"taps": ["layer1", "layer3"], "pooling": ["mean", "max"], "symmetries": 1}
+# A small trunk of each family: residual, convolutional with layer norm, transformer.
+FAMILIES = {
+    "resnet": TRUNK,
+    "convnext": {"library": "timm", "name": "convnext_atto", "weights": None},
+    "vit": {"library": "timm", "name": "vit_tiny_patch16_224", "weights": None},
+}
 RESNET = {
-    "backbone": BACKBONE, "freeze_until": None,
-    "pooling": ["mean"], "lr": 1e-3, "layer_decay": 1.0, "weight_decay": 0.01, "schedule": "one_cycle",
+    "trunk": TRUNK, "freeze_until": None,
+    "pooling": ["mean"], "symmetries": 1, "lr": 1e-3, "layer_decay": 1.0, "weight_decay": 0.01, "schedule": "one_cycle",
     "warmup": 0.3, "class_weights": "balanced", "label_smoothing": 0.0, "dropout": 0.0,
 }  # fmt: skip
 SVM = {

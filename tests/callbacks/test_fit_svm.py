@@ -5,16 +5,14 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from tiny import BACKBONE, RESNET, SVM
+from tiny import READING, SVM, TRUNK
 
 from callbacks.fit_svm import FitSVM
-from callbacks.keep_features import KeepFeatures
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
 from experiment.run.folds import Splits
-from lightning_modules.backbone import SkipBackbone
-from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM
+from lightning_modules.trunk import Trunk
 
 
 class Spy(ResNetSVM):
@@ -23,6 +21,10 @@ class Spy(ResNetSVM):
     def fit_head(self, features, target, group, val, sample_ids, seed):  # type: ignore[no-untyped-def]
         self.seen = SimpleNamespace(features=features, target=target, group=group, val=val, ids=list(sample_ids))
         return super().fit_head(features, target, group, val, sample_ids, seed)
+
+
+def spy(**settings: object) -> Spy:
+    return Spy(**{"classes": ["absent", "present"], "trunk": TRUNK, **READING, **settings})  # type: ignore[arg-type]
 
 
 def fit(model: ResNetSVM, data: SyntheticDataModule, callback: FitSVM, folder: Path) -> Trainer:
@@ -39,7 +41,7 @@ def fitted(tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path) -> tup
     split = next(iter(tiny_splits))
     tiny_data.set_split(split)
     torch.manual_seed(0)
-    model = Spy(classes=["absent", "present"], backbone=BACKBONE, features_from="pretrained", svm=SVM)
+    model = spy(features_from="pretrained", svm=SVM)
     fit(model, tiny_data, FitSVM(), tmp_path)
     return model, tiny_data
 
@@ -58,7 +60,7 @@ def test_features_are_those_of_the_images_as_they_are_not_augmented(fitted: tupl
     first = next(iter(data.loader("fit")))
     images = data.on_after_batch_transfer(first, 0)["image"]
     with torch.inference_mode():
-        expected = model.eval().backbone.skip_features(images).numpy()
+        expected = model.eval().reading.skip_features(model.trunk, images).numpy()
     np.testing.assert_allclose(model.seen.features[: len(expected)], expected, rtol=1e-4, atol=1e-4)
 
 
@@ -68,106 +70,19 @@ def test_a_model_without_such_a_head_is_refused(tiny_data: SyntheticDataModule) 
         FitSVM().on_fit_end(trainer, LightningModule())  # type: ignore[arg-type]
 
 
-def model(seed: int = 0, **settings: object) -> ResNetSVM:
-    """With random weights, of this seed."""
-    torch.manual_seed(seed)
-    return ResNetSVM(
-        classes=["absent", "present"], backbone={**BACKBONE, **settings}, features_from="pretrained", svm={**SVM, "C": [1.0]}
-    )
-
-
-def test_other_folds_taps_and_poolings_do_not_show_images_to_the_network_again(
-    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown = []
-    every_feature = SkipBackbone.every_feature
-    monkeypatch.setattr(
-        SkipBackbone,
-        "every_feature",
-        lambda net, images, views: shown.append(len(images)) or every_feature(net, images, views),
-    )
-    for split in tiny_splits:
-        for settings in ({}, {"taps": ["layer2"]}, {"pooling": ["std"]}):
-            tiny_data.set_split(split)
-            fit(model(**settings), tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
-    assert sum(shown) == len(tiny_data.samples.rows)
-    assert len(list((tmp_path / "features").iterdir())) == 1
-
-
-def test_what_is_predicted_from_kept_features_is_what_the_images_give(
-    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
-) -> None:
-    tiny_data.set_split(next(iter(tiny_splits)))
-    fitted = model()
-    fit(fitted, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
-    raw = next(iter(tiny_data.loader("test")))
-    batch = tiny_data.on_after_batch_transfer(raw, 0)
-    with torch.inference_mode():
-        ids, kept = fitted.eval().predict_step(batch, 0)
-        assert ids == batch["sample_id"]
-        torch.testing.assert_close(kept, fitted(batch["image"]).float(), rtol=1e-4, atol=1e-5)
-        fitted.known = {}
-        torch.testing.assert_close(kept, fitted.predict_step(batch, 0)[1], rtol=1e-4, atol=1e-5)
-
-
-def test_features_of_other_weights_are_other_features(
-    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
-) -> None:
-    tiny_data.set_split(next(iter(tiny_splits)))
-    kept = []
-    for seed in (0, 1, 0):
-        fitted = model(seed)
-        fit(fitted, tiny_data, FitSVM(str(tmp_path / "features"), 1.0), tmp_path)
-        kept.append(torch.stack(list(fitted.known.values())))
-    assert len(list((tmp_path / "features").iterdir())) == 2
-    assert torch.equal(kept[0], kept[2])
-    assert not torch.allclose(kept[0], kept[1])
-
-
-def test_a_folds_own_network_is_shown_only_what_the_resnet_has_not_shown_it(
-    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ResNet predicts from features that it keeps; the SVM on the same weights finds those of val and test rows."""
-    split = next(iter(tiny_splits))
-    tiny_data.set_split(split)
-    torch.manual_seed(0)
-    network = ResNet(classes=["absent", "present"], **RESNET)  # type: ignore[arg-type]
-    cache = (str(tmp_path / "features"), 1.0)
-    trainer = Trainer(callbacks=[KeepFeatures(*cache)], logger=False, enable_progress_bar=False, accelerator="cpu")
-    predicted = trainer.predict(network, datamodule=tiny_data)
-    svm = ResNetSVM(classes=["absent", "present"], backbone=BACKBONE, features_from="finetuned", svm={**SVM, "C": [1.0]})
-    svm.take_shared(network.backbone.state_dict())
-
-    shown: list[str] = []
-    extract = SkipBackbone.extract
-    monkeypatch.setattr(
-        SkipBackbone, "extract", lambda net, batch, views: shown.extend(batch["sample_id"]) or extract(net, batch, views)
-    )
-    fit(svm, tiny_data, FitSVM(*cache), tmp_path)
-    assert sorted(shown) == sorted(split.fit)
-    assert svm.known.keys() == {*split.val, *split.test}
-
-    test = predicted[1]  # type: ignore[index]
-    batch = tiny_data.on_after_batch_transfer(next(iter(tiny_data.loader("test"))), 0)
-    with torch.inference_mode():
-        torch.testing.assert_close(test[0][1], network.eval()(batch["image"]), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize(("fit_views", "taken"), [(1, 1), (4, 4), (8, 4)])
 def test_rows_that_the_network_was_fitted_on_may_be_read_in_fewer_symmetries(
     fit_views: int, taken: int, tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
 ) -> None:
     split = next(iter(tiny_splits))
     tiny_data.set_split(split)
-    svm = Spy(
-        classes=["absent", "present"], backbone={**BACKBONE, "symmetries": 4}, features_from="finetuned", svm={**SVM, "C": 1}
-    )
-    svm.take_shared(SkipBackbone(**BACKBONE).state_dict())
+    svm = spy(symmetries=4, features_from="finetuned", svm={**SVM, "C": 1})
+    svm.take_shared(Trunk(**TRUNK).state_dict())  # type: ignore[arg-type]
     fit(svm, tiny_data, FitSVM(fit_views=fit_views), tmp_path)
     for part, views in (("fit", taken), ("val", 4)):
         ids = list(getattr(split, part))
         with torch.inference_mode():
-            expected = svm.eval().backbone.every_feature(tiny_data.views(ids), views)[:, svm.columns].numpy()
+            expected = svm.eval().extract(tiny_data.views(ids), views)[:, svm.columns].numpy()
         found = svm.seen.features[[svm.seen.ids.index(sample) for sample in ids]]
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 

@@ -22,7 +22,7 @@ from experiment.run import cross_validation as crossval
 
 TRAIN = Path(train.__file__)
 SMALL = ["data.images=40", "data.patients=10", "data.image_size=32", "trainer=cpu", "logger=none"]
-FOLDER = ["data=folder", "data.image_size=32", "backbone.weights=null", "trainer=cpu", "logger=none"]
+FOLDER = ["data=folder", "data.image_size=32", "trunk.weights=null", "trainer=cpu", "logger=none"]
 Told = Callable[..., str]
 
 
@@ -191,7 +191,7 @@ def test_code_in_a_weights_file_is_never_run(tmp_path: Path, told: Told) -> None
     torch.load(file, weights_only=False)["conv1.weight"].close()
     assert harmed.exists(), "the file would do harm where it is trusted"
     harmed.unlink()
-    text = told(*SMALL, f"backbone.weights={file}")
+    text = told(*SMALL, f"trunk.weights={file}")
     assert not harmed.exists()
     names(text, str(file), "not a plain state dict", "weights_only", "torch.save(model.state_dict(), path)")
 
@@ -199,7 +199,7 @@ def test_code_in_a_weights_file_is_never_run(tmp_path: Path, told: Told) -> None
 def saved_weights(path: Path, *without: str, **changed: torch.Tensor) -> str:
     state = {key: value for key, value in models.resnet18(weights=None).state_dict().items() if key not in without}
     torch.save({**state, **{key.replace("__", "."): value for key, value in changed.items()}}, path)
-    return f"backbone.weights={path}"
+    return f"trunk.weights={path}"
 
 
 def test_weights_of_a_wrong_shape(tmp_path: Path, told: Told) -> None:
@@ -213,11 +213,11 @@ def test_weights_with_missing_keys(tmp_path: Path, told: Told) -> None:
 
 
 def test_weights_that_are_not_there(tmp_path: Path, told: Told) -> None:
-    names(told(*SMALL, f"backbone.weights={tmp_path}/none.pth"), f"{tmp_path}/none.pth", "is not there")
+    names(told(*SMALL, f"trunk.weights={tmp_path}/none.pth"), f"{tmp_path}/none.pth", "is not there")
 
 
 def test_weights_of_an_unknown_name(told: Told) -> None:
-    names(told(*SMALL, "backbone.weights=IMAGENET"), "backbone.weights=IMAGENET", "IMAGENET1K_V1", "null", "path")
+    names(told(*SMALL, "trunk.weights=IMAGENET"), "trunk.weights=IMAGENET", "IMAGENET1K_V1", "null", "path")
 
 
 # --- keys and values
@@ -241,7 +241,7 @@ def test_an_unknown_key_is_named_with_the_known_ones(told: Told, overrides: list
 @pytest.mark.parametrize(
     ("override", "options"),
     [
-        ("backbone=resnet19", ["resnet18", "resnet34", "resnet50"]),
+        ("trunk=resnet19", ["resnet18", "resnet34", "resnet50"]),
         ("model=resnett", ["ensemble", "resnet", "resnet_svm"]),
         ("data=foldr", ["folder", "synthetic"]),
         ("folds=group", ["grouped", "repeated", "stratified"]),
@@ -255,12 +255,18 @@ def test_an_unknown_option_is_named_with_the_known_ones(told: Told, override: st
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["backbone.taps=[layer9]"], ["backbone.taps=layer9", "stem", "layer1", "layer2", "layer3", "layer4"]),
-        (["backbone.taps=[]"], ["backbone.taps=[]", "at least one"]),
-        (["backbone.taps=[layer1,layer1]"], ["backbone.taps", "each once"]),
-        (["backbone.pooling=[median]"], ["backbone.pooling=median", "mean, max, std"]),
-        (["backbone.symmetries=3"], ["backbone.symmetries=3", "1, 4, 8"]),
-        (["backbone.name=resnet19"], ["backbone.name=resnet19", "resnet18, resnet34"]),
+        (["model=resnet_svm", "model.taps=[layer9]"], ["model.taps=layer9", "stem", "layer1", "layer2", "layer3", "layer4"]),
+        (["model=resnet_svm", "model.taps=[]"], ["model.taps=[]", "at least one"]),
+        (["model=resnet_svm", "model.taps=[layer1,layer1]"], ["model.taps", "each once"]),
+        (["model=resnet_svm", "model.pooling=[median]"], ["model.pooling=median", "mean, max, std"]),
+        (["model=resnet", "model.symmetries=3"], ["model.symmetries=3", "1, 4, 8"]),
+        (["trunk=timm"], ["trunk.name is not set", "trunk.name=VALUE"]),
+        (["trunk=timm", "trunk.name=convnext_ato"], ["trunk.name=convnext_ato", "convnext_atto"]),
+        (
+            ["trunk=timm", "trunk.name=vit_tiny_patch16_224", "trunk.weights=default", "model.network.freeze_until=blocks.3"],
+            ["model.freeze_until=blocks.3", "no chain of stages", "null"],
+        ),
+        (["trunk.name=resnet19"], ["trunk.name=resnet19", "resnet18, resnet34"]),
         (["model.combiner=best"], ["model.combiner=best", "mean, logit_mean, weighted, stacking, greedy, rank, vote"]),
         (["model=resnet", "model.schedule=cosin"], ["model.schedule=cosin", "Did you mean 'cosine'"]),
         (["model=resnet", "model.class_weights=yes"], ["model.class_weights", "balanced, none"]),
@@ -315,7 +321,7 @@ def command(cwd: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     ("overrides", "culprit"),
-    [(["model.network.lrr=1"], "model.network.lrr"), ([*SMALL, "backbone.taps=[layer9]"], "layer9")],
+    [(["model.network.lrr=1"], "model.network.lrr"), ([*SMALL, "model=resnet_svm", "model.taps=[layer9]"], "layer9")],
     ids=["unknown key", "wrong value"],
 )
 def test_a_command_ends_with_one_line_on_stderr(tmp_path: Path, overrides: list[str], culprit: str) -> None:
@@ -337,4 +343,4 @@ def test_help_names_the_groups_and_their_options(tmp_path: Path) -> None:
     for group in (path for path in conf.iterdir() if path.is_dir()):
         options = sorted(path.stem for path in group.glob("*.yaml"))
         assert not options or re.search(rf"^{group.name}: {', '.join(options)}$", done.stdout, re.MULTILINE)
-    names(done.stdout, "backbone:", "data:", "folds:", "model:", "trainer:")
+    names(done.stdout, "trunk:", "data:", "folds:", "model:", "trainer:")

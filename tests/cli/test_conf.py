@@ -65,7 +65,7 @@ def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str, tmp_pa
     if "fast" in command or "freeze_until" in command:  # frozen layers need weights that are not random
         weights = str(tmp_path / "weights.pth")
         torch.save(resnet18().state_dict(), weights)
-    extra = [f"++backbone.weights={weights}", *(DATA if wants_root else [])]
+    extra = [f"++trunk.weights={weights}", *(DATA if wants_root else [])]
     config = plain(composed(*overrides, *extra))
     if config["trainer"]["accelerator"] != "gpu":
         plan(config["model"], config["trainer"], has_val=config["folds"]["val"] > 0)
@@ -78,5 +78,5 @@ def test_both_members_of_the_default_ensemble_read_one_network() -> None:
 
 
 def test_own_images_start_from_imagenet_and_built_in_ones_download_nothing() -> None:
-    assert composed().backbone.weights is None
-    assert composed("data=folder", *DATA).backbone.weights == "IMAGENET1K_V1"
+    assert composed().trunk.weights is None
+    assert composed("data=folder", *DATA).trunk.weights == "default"

@@ -52,6 +52,22 @@ def test_nothing_but_the_runs_is_left_behind(grid) -> None:
     assert [path.name for path in folder.iterdir()] == ["runs"]
 
 
+def test_how_a_network_is_read_does_not_train_it_again(tmp_path: Path) -> None:
+    """Four choices of taps and two poolings, on the fine-tuned network of each of two folds."""
+    taps = "model.taps=[layer2],[layer4],[layer3,layer4],null"
+    done = train(tmp_path, "-m", "model=resnet_svm", taps, "model.pooling=[mean],[max]", "logger=none", "sweep.name=taps")
+    assert done.returncode == 0, done.stderr
+    fits = list((tmp_path / "runs").glob("resnet-*/repeat-0/fold-*/finished.json"))
+    svms = list((tmp_path / "runs").glob("resnet_svm-*/repeat-0/fold-*/finished.json"))
+    assert (len(fits), len(svms)) == (2, 16)
+    trained = [fit for fit in fits if "train" in json.loads(fit.read_text())["stages"]]
+    assert len(trained) == 2
+    # nothing of a network was written again after the first SVM on its fold
+    for fit in fits:
+        first = min(svm.stat().st_mtime for svm in svms if svm.parent.name == fit.parent.name)
+        assert all(file.stat().st_mtime <= first for file in fit.parent.iterdir())
+
+
 def test_status_names_runs_and_sweeps(grid) -> None:
     folder, _ = grid
     done = subprocess.run([sys.executable, ROOT / "status.py"], cwd=folder, capture_output=True, text=True, check=True)

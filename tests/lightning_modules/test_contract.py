@@ -27,15 +27,19 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 TINY = [
     "data.images=60", "data.patients=12", "data.image_size=32", "data.batch_size=16", "data.difficulty=0", "folds.k=2",
-    "folds.val=0.3", "trainer.max_epochs=1", "trainer=cpu", "logger=none", "callbacks=none", "backbone.symmetries=4",
-    "backbone.taps=[layer1,layer3]", "backbone.pooling=[mean,max]",
+    "folds.val=0.3", "trainer.max_epochs=1", "trainer=cpu", "logger=none", "callbacks=none",
 ]  # fmt: skip
+# A small trunk of each family.
+TRUNKS = {
+    "resnet": [], "convnext": ["trunk=timm", "trunk.name=convnext_atto"], "vit": ["trunk=timm", "trunk.name=vit_tiny_patch16_224"],
+}  # fmt: skip
 # A model whose default learns nothing is tested with a setting that does, or the test for leaks could not fail.
 LEARNING = {"ensemble": ["model.combiner=stacking", "model.calibration=val"]}
 
 
 def configured(model: str, root: Path, *overrides: str) -> dict[str, Any]:
-    chosen = [f"model={model}", f"paths.runs={root}", *TINY, *LEARNING.get(model, []), *overrides]
+    stem, _, trunk = model.partition("-")
+    chosen = [f"model={stem}", f"paths.runs={root}", *TINY, *TRUNKS[trunk or "resnet"], *LEARNING.get(stem, []), *overrides]
     with initialize_config_dir(str(CONF)):
         return plain(compose("train", chosen))
 
@@ -50,9 +54,9 @@ def cross_validated(model: str, root: Path, data: SyntheticDataModule, *override
     return validation(config, data).run(plan(config["model"], config["trainer"], has_val=True))
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[f"{model}-{trunk}" for trunk in TRUNKS for model in MODELS])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_data: SyntheticDataModule):
-    """Each model of conf/model, cross-validated in two folds on tiny images."""
+    """Each model of conf/model on each trunk, cross-validated in two folds on tiny images."""
     root = tmp_path_factory.mktemp(request.param)
     return request.param, root, cross_validated(request.param, root, tiny_data)[-1]
 

@@ -24,10 +24,10 @@ def attached(model: ResNet, **trainer: object) -> ResNet:
 
 
 def test_predictions_are_the_softmax_of_the_logits_averaged_over_the_symmetries() -> None:
-    model = resnet(backbone={**RESNET["backbone"], "symmetries": 8}).eval()
+    model = resnet(symmetries=8).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        expected = sum(model.logits({"image": transform(images, index)}) for index in range(8)) / 8  # type: ignore[typeddict-item]
+        expected = sum(model.logits(transform(images, index)) for index in range(8)) / 8
         torch.testing.assert_close(model(images), expected.softmax(dim=1), rtol=1e-4, atol=1e-5)
 
 
@@ -57,9 +57,9 @@ def test_earlier_stages_learn_slower_by_the_layer_decay() -> None:
             rates[id(parameter)] = group["lr"]
     by_name = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
     for name, expected in (
-        ("head.weight", 0.1), ("backbone.net.layer4.0.conv1.weight", 0.1), ("backbone.net.layer3.0.conv1.weight", 0.05),
-        ("backbone.net.layer2.0.conv1.weight", 0.025), ("backbone.net.layer1.0.conv1.weight", 0.0125),
-        ("backbone.net.conv1.weight", 0.00625),
+        ("head.weight", 0.1), ("trunk.net.layer4.0.conv1.weight", 0.1), ("trunk.net.layer3.0.conv1.weight", 0.05),
+        ("trunk.net.layer2.0.conv1.weight", 0.025), ("trunk.net.layer1.0.conv1.weight", 0.0125),
+        ("trunk.net.conv1.weight", 0.00625),
     ):  # fmt: skip
         assert by_name[name] == pytest.approx(expected), name
 
@@ -96,7 +96,7 @@ def test_a_rise_of_a_step_or_less_is_left_out(steps: int, warmup: float) -> None
 
 
 def test_the_checkpoint_does_not_remember_where_the_weights_came_from() -> None:
-    assert resnet().hparams["backbone"]["weights"] is None
+    assert resnet().hparams["trunk"]["weights"] is None
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,6 @@ def test_wrong_settings_say_what_is_allowed(changes: dict[str, object], said: st
 
 
 def test_frozen_random_weights_are_refused() -> None:
-    config = {"freeze_until": "layer2", "backbone": {"name": "resnet18", "weights": None}}
-    with pytest.raises(UserError, match="would keep random weights"):
+    config = {"freeze_until": "layer2", "trunk": {"name": "resnet18", "weights": None}}
+    with pytest.raises(UserError, match="would freeze random weights"):
         ResNet.files(config)
-
-
-def test_an_unknown_layer_to_freeze_is_named() -> None:
-    with pytest.raises(UserError, match=r"model.freeze_until=layer9 is not allowed; allowed: stem, layer1"):
-        resnet(freeze_until="layer9")

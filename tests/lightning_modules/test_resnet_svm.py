@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import BACKBONE, RESNET, SVM
+from tiny import READING, RESNET, SVM, TRUNK
 
 from experiment.core.errors import UserError
 from experiment.core.tables import FinishedFold
@@ -14,7 +14,7 @@ CLASSES = ["absent", "present"]
 
 
 def resnet_svm(**changes: object) -> ResNetSVM:
-    return ResNetSVM(**{"classes": CLASSES, "backbone": BACKBONE, "features_from": "finetuned", "svm": SVM, **changes})
+    return ResNetSVM(**{"classes": CLASSES, "trunk": TRUNK, **READING, "features_from": "finetuned", "svm": SVM, **changes})
 
 
 def stored(model: torch.nn.Module, folder: Path) -> FinishedFold:
@@ -26,24 +26,24 @@ def test_the_trunk_is_that_of_the_fine_tuned_network(tmp_path: Path) -> None:
     network = ResNet(classes=CLASSES, **RESNET)  # type: ignore[arg-type]
     model = resnet_svm()
     model.build_on({"resnet": stored(network, tmp_path)})
-    for name, value in network.backbone.state_dict().items():
-        assert torch.equal(model.backbone.state_dict()[name], value), name
+    for name, value in network.trunk.state_dict().items():
+        assert torch.equal(model.trunk.state_dict()[name], value), name
 
 
-def test_another_backbone_is_refused(tmp_path: Path) -> None:
-    network = ResNet(classes=CLASSES, **{**RESNET, "backbone": {**BACKBONE, "name": "resnet34"}})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="give both the same backbone"):
+def test_another_trunk_is_refused(tmp_path: Path) -> None:
+    network = ResNet(classes=CLASSES, **{**RESNET, "trunk": {**TRUNK, "name": "resnet34"}})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="give both the same trunk"):
         resnet_svm().build_on({"resnet": stored(network, tmp_path)})
 
 
 def test_only_fine_tuned_features_need_a_network_and_val_rows() -> None:
-    config = {"features_from": "finetuned", "network": {"name": "resnet"}, "backbone": BACKBONE}
+    config = {"features_from": "finetuned", "network": {"name": "resnet"}, "trunk": TRUNK}
     assert ResNetSVM.inputs(config) == {"resnet": {"name": "resnet"}}
     assert "val" in (ResNetSVM.needs_val(config) or "")
     config["features_from"] = "pretrained"
     assert ResNetSVM.inputs(config) == {}
     assert ResNetSVM.needs_val(config) is None
-    assert ResNetSVM.files(config) == {"backbone.weights": "random"}
+    assert ResNetSVM.files(config) == {"trunk.weights": "random"}
 
 
 @pytest.mark.parametrize(("features_from", "held_out"), [("finetuned", 20), ("pretrained", 20)])
@@ -51,7 +51,7 @@ def test_held_out_predictions_are_of_the_val_rows(features_from: str, held_out: 
     model = resnet_svm(features_from=features_from)
     rng = np.random.default_rng(0)
     target = np.arange(80) % 2
-    features = (rng.normal(size=(80, model.backbone.features)) + target[:, None]).astype(np.float32)
+    features = (rng.normal(size=(80, model.reading.features)) + target[:, None]).astype(np.float32)
     val = np.arange(80) >= 60
     ids = [f"s{i}" for i in range(80)]
     model.fit_head(features, target, np.array([f"g{i // 2}" for i in range(80)], dtype=object), val, ids, seed=0)
@@ -65,7 +65,7 @@ def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch:
     scored = {}
 
     def spy(*args: object) -> None:
-        assert args[0].shape == (80, model.backbone.features)  # type: ignore[attr-defined]
+        assert args[0].shape == (80, model.reading.features)  # type: ignore[attr-defined]
         scored[features_from] = args[3].sum()  # type: ignore[attr-defined]
         raise StopIteration
 
@@ -74,7 +74,7 @@ def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch:
     for features_from in ("finetuned", "pretrained"):
         model = resnet_svm(features_from=features_from)
         with pytest.raises(StopIteration):
-            model.fit_head(np.zeros((80, model.backbone.features), np.float32), None, None, val, [], 0)  # type: ignore[arg-type]
+            model.fit_head(np.zeros((80, model.reading.features), np.float32), None, None, val, [], 0)  # type: ignore[arg-type]
     assert scored == {"finetuned": 20, "pretrained": 80}
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision import models
 
 from experiment.core.errors import UserError
-from lightning_modules.weights import load_weights, weights_digest
+from lightning_modules.weights import torchvision_state, weights_digest
 
 
 @pytest.fixture(scope="module")
@@ -22,20 +22,22 @@ def saved(path: Path, content: object) -> str:
 
 
 def test_a_state_dict_is_read_without_its_classifier(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    loaded = load_weights("resnet18", saved(tmp_path / "w.pth", state))
+    loaded = torchvision_state("resnet18", saved(tmp_path / "w.pth", state))
     assert set(loaded) == {key for key in state if not key.startswith("fc.")}
     assert torch.equal(loaded["conv1.weight"], state["conv1.weight"])
 
 
 def test_a_checkpoint_around_the_state_dict_is_read_too(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    assert "layer1.0.conv1.weight" in load_weights("resnet18", saved(tmp_path / "w.pth", {"state_dict": state, "epoch": 3}))
+    assert "layer1.0.conv1.weight" in torchvision_state(
+        "resnet18", saved(tmp_path / "w.pth", {"state_dict": state, "epoch": 3})
+    )
 
 
 def test_missing_further_and_misshapen_keys_are_named(tmp_path: Path, state: dict[str, Tensor]) -> None:
     changed = {**state, "extra.weight": torch.zeros(1), "bn1.weight": torch.zeros(3)}
     del changed["conv1.weight"]
     with pytest.raises(UserError) as caught:
-        load_weights("resnet18", saved(tmp_path / "w.pth", changed))
+        torchvision_state("resnet18", saved(tmp_path / "w.pth", changed))
     text = str(caught.value)
     assert "1 missing: conv1.weight" in text
     assert "1 not of this network: extra.weight" in text
@@ -54,24 +56,24 @@ def test_a_file_with_code_in_it_is_refused_and_the_code_never_runs(tmp_path: Pat
     ran = tmp_path / "ran"
     weights = saved(tmp_path / "w.pth", {"conv1.weight": Evil(ran)})
     with pytest.raises(UserError, match="nothing in it was run"):
-        load_weights("resnet18", weights)
+        torchvision_state("resnet18", weights)
     assert not ran.exists()
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(2)])
 def test_what_is_no_mapping_to_tensors_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(UserError, match="not a plain state dict"):
-        load_weights("resnet18", saved(tmp_path / "w.pth", content))
+        torchvision_state("resnet18", saved(tmp_path / "w.pth", content))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.pth is not there"):
-        load_weights("resnet18", str(tmp_path / "nowhere.pth"))
+        torchvision_state("resnet18", str(tmp_path / "nowhere.pth"))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match="IMAGENET1K_V1, DEFAULT, null"):
-        load_weights("resnet18", "IMAGENET1K_V7")
+    with pytest.raises(UserError, match="default, IMAGENET1K_V1, DEFAULT, null"):
+        torchvision_state("resnet18", "IMAGENET1K_V7")
 
 
 def test_a_failed_download_says_so_with_the_ways_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,14 +82,28 @@ def test_a_failed_download_says_so_with_the_ways_out(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # so that no earlier download is found
     monkeypatch.setattr("torch.hub.urlopen", refuse)
-    with pytest.raises(UserError, match=r"download failed .*no route.*backbone\.weights=FILE.*backbone\.weights=null"):
-        load_weights("resnet18", "IMAGENET1K_V1")
+    with pytest.raises(UserError, match=r"download failed .*no route.*trunk\.weights=FILE.*trunk\.weights=null"):
+        torchvision_state("resnet18", "IMAGENET1K_V1")
 
 
 def test_the_digest_follows_the_content_not_the_name(tmp_path: Path, state: dict[str, Tensor]) -> None:
     first, copy = saved(tmp_path / "a.pth", state), saved(tmp_path / "b.pth", state)
     other = saved(tmp_path / "c.pth", {**state, "conv1.weight": state["conv1.weight"] + 1})
     Path(copy).write_bytes(Path(first).read_bytes())
-    assert weights_digest("resnet18", first) == weights_digest("resnet18", copy) != weights_digest("resnet18", other)
-    assert weights_digest("resnet18", None) == "random"
-    assert weights_digest("resnet18", "DEFAULT") == weights_digest("resnet18", "IMAGENET1K_V1")
+    assert (
+        weights_digest("torchvision", "resnet18", first)
+        == weights_digest("torchvision", "resnet18", copy)
+        != weights_digest("torchvision", "resnet18", other)
+    )
+    assert weights_digest("torchvision", "resnet18", None) == "random"
+    assert weights_digest("torchvision", "resnet18", "default") == weights_digest("torchvision", "resnet18", "IMAGENET1K_V1")
+
+
+def test_weights_of_timm_go_by_their_tag() -> None:
+    assert (
+        weights_digest("timm", "resnet18", "default")
+        == weights_digest("timm", "resnet18", "a1_in1k")
+        == "timm resnet18.a1_in1k"
+    )
+    with pytest.raises(UserError, match="a1_in1k"):
+        weights_digest("timm", "resnet18", "a1_in2k")

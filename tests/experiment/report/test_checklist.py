@@ -31,7 +31,7 @@ LETTERS = {
 TRIPOD = [number + letter for number in map(str, range(1, 28)) for letter in LETTERS.get(number, [""])]
 MODEL = {
     "name": "net", "_target_": "some.Net", "lr": 0.25, "head": {"class_weights": "balanced"},
-    "backbone": {"name": "deep", "weights": "/somewhere/deep.pth"},
+    "trunk": {"name": "deep", "weights": "/somewhere/deep.pth"},
 }  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_settings_are_those_of_the_run(content):
     assert told["training"] == "net: 4 epochs in each of 3 folds, precision 32-true, batch_size 5"
     assert (
         told["model"]
-        == "net: Net on backbone name deep; input: an image of 48 pixels a side; output: probabilities of absent, present"
+        == "net: Net on trunk name deep; input: an image of 48 pixels a side; output: probabilities of absent, present"
     )
     assert told["software"] == "torch 2.12"
     assert told["compute"] == "a box; net: 3.0 min for 3 folds"
@@ -142,7 +142,7 @@ def test_settings_are_those_of_the_run(content):
 
 @pytest.mark.parametrize(("given", "told"), [("/somewhere/deep.pth", "deep.pth"), ("V1", "V1"), (None, "random")])
 def test_weights_without_the_folder_they_lie_in(content, given, told):
-    assert facts(content(model={**MODEL, "backbone": {"weights": given}}))["weights"] == f"net: {told}"
+    assert facts(content(model={**MODEL, "trunk": {"weights": given}}))["weights"] == f"net: {told}"
 
 
 def test_recorded_callbacks_say_which_epoch_is_kept(content):
@@ -162,7 +162,7 @@ def test_how_a_model_says_it_was_fitted_is_told_with_its_folds(content):
 
 
 def test_what_was_not_recorded_is_a_to_do(content):
-    bare = {key: value for key, value in MODEL.items() if key not in ("backbone", "head")}
+    bare = {key: value for key, value in MODEL.items() if key not in ("trunk", "head")}
     made = content(model=bare, versions=False)
     assert set(FACTS) - set(facts(made)) == {"software", "weights", "balance"}
     found = answers(made)

@@ -1,5 +1,9 @@
+from pathlib import Path
+
 import pytest
-from tiny import BACKBONE, RESNET, SVM
+import torch
+from tiny import READING, RESNET, SVM, TRUNK
+from torchvision.models import resnet18
 
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
@@ -11,7 +15,7 @@ TRAINER = {
 }  # fmt: skip
 NETWORK = {"_target_": "lightning_modules.resnet.ResNet", "name": "resnet", "callbacks": {}, **RESNET}
 ON_FEATURES = {
-    "_target_": "lightning_modules.resnet_svm.ResNetSVM", "name": "resnet_svm", "backbone": BACKBONE, "svm": SVM,
+    "_target_": "lightning_modules.resnet_svm.ResNetSVM", "name": "resnet_svm", "trunk": TRUNK, **READING, "svm": SVM,
     "features_from": "finetuned", "network": NETWORK, "callbacks": {}, "trainer": {"max_epochs": 0},
 }  # fmt: skip
 ENSEMBLE = {
@@ -30,7 +34,7 @@ def identity(model: dict[str, object], **trainer: object) -> str:
 
 
 def test_a_network_that_two_members_share_is_planned_once() -> None:
-    assert [recipe.title for recipe in planned(ENSEMBLE).everyone()] == ["resnet", "on_features", "ensemble"]
+    assert [recipe.title for recipe in planned(ENSEMBLE).everyone()] == ["resnet", "resnet_svm", "ensemble"]
 
 
 def test_the_svm_finds_the_network_of_the_ensemble_and_of_a_run_of_its_own() -> None:
@@ -39,7 +43,7 @@ def test_the_svm_finds_the_network_of_the_ensemble_and_of_a_run_of_its_own() -> 
     assert digest(planned(ENSEMBLE).inputs["resnet"].record) == alone
 
 
-@pytest.mark.parametrize("change", [{"lr": 1e-4}, {"class_weights": "none"}, {"backbone": {**BACKBONE, "symmetries": 4}}])
+@pytest.mark.parametrize("change", [{"lr": 1e-4}, {"class_weights": "none"}, {"symmetries": 4}])
 def test_what_decides_the_numbers_changes_the_identity_of_a_model_and_of_all_built_on_it(change: dict[str, object]) -> None:
     changed = {**NETWORK, **change}
     assert identity(changed) != identity(NETWORK)
@@ -93,3 +97,28 @@ def test_wrong_settings_are_found_before_any_work(model: dict[str, object], said
 def test_a_wrong_trainer_option_is_found_before_any_work() -> None:
     with pytest.raises(UserError, match="precision"):
         planned(NETWORK, precision="float7")
+
+
+@pytest.mark.parametrize("change", [{"taps": ["layer2"]}, {"pooling": ["std"]}, {"symmetries": 4}, {"svm": {**SVM, "C": 3}}])
+def test_how_an_svm_reads_its_network_leaves_the_network_as_it_is(change: dict[str, object]) -> None:
+    before, after = planned(ON_FEATURES), planned({**ON_FEATURES, **change})
+    assert digest(before.record) != digest(after.record)
+    assert digest(before.inputs["resnet"].record) == digest(after.inputs["resnet"].record)
+
+
+def test_weights_count_by_their_content_not_by_their_place(tmp_path: Path) -> None:
+    state = resnet18(weights=None).state_dict()
+    files = [tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "c.pth"]
+    torch.save(state, files[0])
+    files[1].write_bytes(files[0].read_bytes())
+    torch.save({**state, "conv1.weight": state["conv1.weight"] + 1}, files[2])
+    one, same, other = (identity({**NETWORK, "trunk": {**TRUNK, "weights": str(file)}}) for file in files)
+    assert one == same != other
+    assert one != identity(NETWORK)
+
+
+def test_members_are_called_by_their_names_unless_several_share_one() -> None:
+    named = {**NETWORK, "name": "convnext_atto"}
+    members = {"resnet": named, "a": ON_FEATURES, "b": {**ON_FEATURES, "taps": ["layer2"]}}
+    titles = [recipe.title for recipe in planned({**ENSEMBLE, "members": members}).inputs.values()]
+    assert titles == ["convnext_atto", "a", "b"]
