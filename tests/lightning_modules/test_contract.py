@@ -31,8 +31,10 @@ TINY = [
 ]  # fmt: skip
 # A small trunk of each family.
 TRUNKS = {
-    "resnet": [], "convnext": ["trunk=timm", "trunk.name=convnext_atto"], "vit": ["trunk=timm", "trunk.name=vit_tiny_patch16_224"],
-}  # fmt: skip
+    "resnet": [],
+    "convnext": ["trunk=timm", "trunk.name=convnext_atto"],
+    "vit": ["trunk=timm", "trunk.name=vit_tiny_patch16_224"],
+}
 # A model whose default learns nothing is tested with a setting that does, or the test for leaks could not fail.
 LEARNING = {"ensemble": ["model.combiner=stacking", "model.calibration=val"]}
 
