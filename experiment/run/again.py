@@ -15,6 +15,7 @@ from experiment.core.build import build
 from experiment.core.environment import source
 from experiment.core.identity import digest
 from experiment.run.job import describe
+from experiment.store.files import write_text
 from experiment.store.finished import FinishedRun
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
@@ -68,9 +69,7 @@ class Command:
             for result in results
         ]
         self.memory.parent.mkdir(exist_ok=True)
-        beside = self.memory.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(told))
-        beside.replace(self.memory)
+        write_text(self.memory, json.dumps(told))
 
 
 def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:

@@ -13,6 +13,7 @@ from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import summarise
 from experiment.run.folds import Splits
 from experiment.run.recipe import Recipe
+from experiment.store.files import replacing, write_text
 from experiment.store.finished import SAMPLES, FinishedRun, write_samples
 from experiment.store.results import Result
 from experiment.store.runs import Run
@@ -35,10 +36,11 @@ def merge(run: Run, recipe: Recipe, splits: Splits, samples: SampleTable, config
         for name, interval in ends.items():
             scores[name] |= {"low": interval["low"], "high": interval["high"]}
         own = {**config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
-        run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
-        with run.replacing(SAMPLES) as path:
+        write_text(run.path / "config.yaml", yaml.safe_dump(own, sort_keys=False))
+        with replacing(run.path / SAMPLES) as path:
             write_samples(samples, path)
-        with run.replacing("oof.parquet") as path:
+        with replacing(run.path / "oof.parquet") as path:
             oof.to_parquet(path, index=False)
-        run.write("metrics.json", json.dumps({**scores, "cost": spent}, indent=2))  # last: it says that the run is merged
+        # Last: a run with this file is complete.
+        write_text(run.path / "metrics.json", json.dumps({**scores, "cost": spent}, indent=2))
     return result

@@ -7,6 +7,7 @@ from experiment.core.contracts import FoldData
 from experiment.metrics.objective import named_values
 from experiment.report.content import Content, gather
 from experiment.report.page import write
+from experiment.store.files import write_text
 from experiment.store.finished import FinishedRun
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
@@ -43,7 +44,7 @@ def publish(
         write(content, file.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data, named_values(objective, run.path), asked=run == results[-1].run)):
-            run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
+            write_text(run.path / SHOWN, json.dumps([*_seen_by(run), tracker.name]))
     shown = not tracker.name or all(tracker.name in _seen_by(run) for run in unseen)
     return Published(file, list(content.headline), shown) if file.exists() else None
 

@@ -9,7 +9,6 @@ they exceed the room given. Blocks are memory-mapped, so an entry may be larger 
 import os
 import shutil
 import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from experiment.core import ranks
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
+from experiment.store.files import replacing
 
 FORMAT = 2  # of entries: raise it when the meaning of stored numbers changes
 BLOCK = 128  # rows: small enough that two processes share an entry of some hundred rows evenly
@@ -141,16 +141,12 @@ def _until_all(done: Mapping[int, Rows], rows: int) -> Iterator[range]:
 
 def _written(path: Path, rows: Rows) -> Rows:
     """Write a block and map it; in memory where it has been removed already."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with beside.open("wb") as file:
+    with replacing(path) as temporary:
+        with temporary.open("wb") as file:
             np.save(file, rows, allow_pickle=False)
-        checksum = _checksum(beside, beside.stat().st_size)
-        with beside.open("ab") as file:
+        checksum = _checksum(temporary, temporary.stat().st_size)
+        with temporary.open("ab") as file:
             file.write(checksum)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     found = _read(path, len(rows))
     return rows if found is None else found
 

@@ -13,10 +13,6 @@ Beside a fold, while it is not finished: ``.fold-3.lease`` (who is at it), ``.fo
 """
 
 import json
-import os
-import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +24,7 @@ import pandas as pd
 
 from experiment.core.identity import Record, digest
 from experiment.core.tables import MARKER, FinishedFold, Split
+from experiment.store.files import creating, remove_temporary, replacing, write_text
 
 IDENTITY = "identity.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
@@ -74,10 +71,7 @@ class Run:
 
     def remove_half_written(self, split: Split) -> None:
         """Remove what killed processes have left of a fold. Only for who holds its lease: nobody else writes there now."""
-        final = self.path / split.name
-        for left in final.parent.glob(f".{final.name}.*"):
-            if re.fullmatch(r"[0-9a-f]{8}", left.name.rpartition(".")[2]):
-                shutil.rmtree(left, ignore_errors=True)
+        remove_temporary(self.path / split.name)
 
     @contextmanager
     def writing(self, split: Split, marker: Mapping[str, Any]) -> Iterator[Path]:
@@ -89,39 +83,13 @@ class Run:
         final = self.path / split.name
         if not (self.path / IDENTITY).exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write(IDENTITY, json.dumps(self.record, indent=2, sort_keys=True))
-        beside = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}"
-        beside.mkdir(parents=True)
-        try:
-            yield beside
-            (beside / MARKER).write_text(json.dumps(marker, indent=2))
-            if final.exists() and not (final / MARKER).exists():
-                final.rename(final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}")  # unfinished: out of the way
-            try:
-                beside.rename(final)
-            except OSError:
-                if not (final / MARKER).exists():
-                    raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the run at once or not at all."""
-        with self.replacing(name) as beside:
-            beside.write_text(text)
+            write_text(self.path / IDENTITY, json.dumps(self.record, indent=2, sort_keys=True))
+        with creating(final, MARKER) as folder:
+            yield folder
+            (folder / MARKER).write_text(json.dumps(marker, indent=2))
 
     def write_once(self, name: str, table: pd.DataFrame) -> None:
         """Write a table of the run if it is not there yet."""
         if not (self.path / name).exists():
-            with self.replacing(name) as beside:
-                table.to_parquet(beside, index=False)
-
-    @contextmanager
-    def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to, which takes the place of the run's file `name` when the block ends without an error."""
-        beside = self.path / f".{name}.{uuid.uuid4().hex[:8]}"
-        try:
-            yield beside
-            os.replace(beside, self.path / name)
-        finally:
-            beside.unlink(missing_ok=True)
+            with replacing(self.path / name) as temporary:
+                table.to_parquet(temporary, index=False)

@@ -1,13 +1,12 @@
 """State that many checkpoints have in common, such as a pretrained trunk: kept once beside the runs, named by its content."""
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from experiment.store.files import replacing
 from experiment.store.tensor_digest import tensor_digest
 
 FOLDER = "shared"  # below the runs
@@ -18,9 +17,8 @@ def keep(root: Path, state: Mapping[str, Tensor]) -> str:
     path = root / FOLDER / f"{tensor_digest(state)}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        torch.save(dict(state), beside)
-        os.replace(beside, path)
+        with replacing(path) as temporary:
+            torch.save(dict(state), temporary)
     return path.relative_to(root).as_posix()
 
 

@@ -136,29 +136,6 @@ def test_a_second_writer_that_loses_at_the_last_moment_is_dropped_without_an_err
     assert run.fold(SPLIT).checkpoint.read_text() == "fast"
 
 
-def test_a_file_is_replaced_whole(run):
-    run.path.mkdir()
-    run.write("config.yaml", "a long first version")
-    run.write("config.yaml", "short")
-    assert (run.path / "config.yaml").read_text() == "short"
-    assert contents(run.path) == ["config.yaml"]
-
-
-def test_a_file_that_fails_halfway_keeps_its_old_content(run):
-    run.path.mkdir()
-    run.write("oof.parquet", "old")
-
-    def fail():
-        with run.replacing("oof.parquet") as path:
-            path.write_text("new")
-            raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        fail()
-    assert (run.path / "oof.parquet").read_text() == "old"
-    assert contents(run.path) == ["oof.parquet"]
-
-
 def test_what_killed_processes_left_is_removed_and_nothing_else(run):
     folder = run.path / "repeat-0"
     left = [".fold-3.12ab34cd", ".fold-3.unfinished", ".fold-33.12ab34cd", "fold-3"]
