@@ -12,7 +12,7 @@ import yaml
 from experiment.core.tables import SampleTable, predictions
 from experiment.metrics.scores import scores_by_part, summarise
 from experiment.run.folds import FoldScheme
-from experiment.store.finished import SAMPLES, FinishedRun, write_samples
+from experiment.store.runs import IDENTITY, SAMPLES, Run, write_samples
 
 
 def finished_run(
@@ -20,13 +20,13 @@ def finished_run(
     samples: SampleTable,
     skill: float = 1.0,
     seed: int = 0,
-    inputs: Mapping[str, FinishedRun] | None = None,
+    inputs: Mapping[str, Run] | None = None,
     losses: Mapping[str, list[float]] | None = None,
     name: str = "",
     k: int = 3,
     repeats: int = 1,
     val: float = 0.3,
-) -> FinishedRun:
+) -> Run:
     """A complete run of a model whose logits stand `skill` higher for the true class.
 
     Args:
@@ -74,7 +74,8 @@ def finished_run(
     model = {"name": name or path.name, "_target_": "some.Net"}
     config = {"data": {"_target_": "some.Data"}, "folds": scheme, "model": model, "trainer": {"max_epochs": 2}, "seed": 0}
     (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (path / IDENTITY).write_text("{}")
     scores = summarise(oof, samples.classes, samples.positive)
     told = {metric: {**s, "low": s["value"] - 0.1, "high": s["value"] + 0.1} for metric, s in scores.items()}
     (path / "metrics.json").write_text(json.dumps(told))
-    return FinishedRun.at(path)
+    return Run.load(path)

@@ -16,7 +16,6 @@ from experiment.core.environment import source
 from experiment.core.identity import digest
 from experiment.run.job import describe
 from experiment.store.files import write_text
-from experiment.store.finished import FinishedRun
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
 from experiment.terminal.consoles import err, out
@@ -51,8 +50,8 @@ class Command:
             path = Path(os.path.normpath(self.memory.parent / told["run"]))
             if not all((path / name).is_file() for name in told["files"]):
                 return None
-            found = FinishedRun(path, told["title"])
-            results.append(Result(found.title, Run(path, {}), told["folds"], told["folds"], found.scores, found.cost))
+            run = Run.load(path, told["title"])
+            results.append(Result(run.title, run, told["folds"], told["folds"], run.scores, run.cost))
         return results
 
     def finished(self, results: Sequence[Result]) -> None:
@@ -78,7 +77,7 @@ def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:
     if (results := command.results()) is None:
         return None
     last = results[-1].run
-    err.print(describe(FinishedRun.at(last.path).samples, scheme), highlight=False)
+    err.print(describe(last.samples, scheme), highlight=False)
     print_results(results, out)
     print_published(Published.beside(last), out)
     return results

@@ -14,9 +14,8 @@ from experiment.metrics.scores import summarise
 from experiment.run.folds import Splits
 from experiment.run.recipe import Recipe
 from experiment.store.files import replacing, write_text
-from experiment.store.finished import SAMPLES, FinishedRun, write_samples
 from experiment.store.results import Result
-from experiment.store.runs import Run
+from experiment.store.runs import SAMPLES, Run, write_samples
 
 
 def merge(run: Run, recipe: Recipe, splits: Splits, samples: SampleTable, config: Mapping[str, Any]) -> Result:
@@ -24,8 +23,7 @@ def merge(run: Run, recipe: Recipe, splits: Splits, samples: SampleTable, config
     everything = list(splits)
     folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
     if len(folds) == len(everything) and (run.path / "metrics.json").exists():
-        found = FinishedRun(run.path, recipe.title)
-        return Result(recipe.title, run, len(folds), len(everything), found.scores, found.cost)
+        return Result(recipe.title, run, len(folds), len(everything), run.scores, run.cost)
     oof = out_of_fold(folds, samples)
     known = [fold.marker.get("scores", {}).get("test") for _, fold in folds]
     scores = summarise(oof, samples.classes, samples.positive, known if all(known) else None)

@@ -8,7 +8,6 @@ from experiment.metrics.objective import named_values
 from experiment.report.content import Content, gather
 from experiment.report.page import write
 from experiment.store.files import write_text
-from experiment.store.finished import FinishedRun
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
 from experiment.tracking.trackers import Summary, Tracker
@@ -39,7 +38,7 @@ def publish(
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
     if not unseen and (file.exists() or not page):
         return Published.beside(results[-1].run) if file.exists() else None
-    content = gather(FinishedRun.at(results[-1].run.path).everyone())
+    content = gather(Run.load(results[-1].run.path).with_inputs())
     if page and not file.exists():
         write(content, file.parent, data.picture)
     for run in unseen:
@@ -55,7 +54,7 @@ def _seen_by(run: Run) -> list[str]:
 
 
 def _summary(run: Run, content: Content, data: FoldData, objective: Mapping[str, float], asked: bool) -> Summary:
-    title, finished = next((title, found) for title, found in content.runs.items() if found.path == run.path)
+    title, finished = next((title, shown) for title, shown in content.runs.items() if shown == run)
     return Summary(
         run=finished.path,
         config={**finished.config, "title": title},

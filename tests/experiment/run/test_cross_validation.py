@@ -23,8 +23,8 @@ from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe, plan
 from experiment.store.attempt import failure
-from experiment.store.finished import FinishedRun
 from experiment.store.lease import Lease
+from experiment.store.runs import Run
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import NoTracker
@@ -147,7 +147,7 @@ def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: 
     assert {run for run, _, _ in log} == {"top"}
     assert [result.title for result in results] == ["taken", "top"]
     assert results[0].run.path == elsewhere
-    inputs = FinishedRun.at(results[1].run.path).inputs()
+    inputs = Run.load(results[1].run.path).inputs()
     assert {name: run.path for name, run in inputs.items()} == {"a": elsewhere}
 
 
