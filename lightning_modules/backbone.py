@@ -12,7 +12,7 @@ from experiment.core.contracts import Batch
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.symmetry import COUNT, transform
 from experiment.store.disk_cache import Blocks
-from experiment.store.tensor_digest import tensor_digest
+from experiment.store.shared import tensor_digest
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.taps import STAGES, check_pooling, columns_of, pooled, taps_of
 from lightning_modules.weights import load_weights
