@@ -10,7 +10,7 @@ from typing import Any
 from experiment.core.environment import source
 from experiment.core.identity import digest, file_digest
 from experiment.metrics.evidence import Cohort, evidence
-from experiment.store.runs import Run
+from experiment.store.runs import BOOTSTRAP, Run
 
 FILE = "evidence.json"
 
@@ -42,7 +42,7 @@ class Numbers:
                 )
         from experiment.report.members import optimism  # takes torch, and with it a second
 
-        return cls(evidence(cohort), optimism(last), made_from)
+        return cls(evidence(cohort, {title: run.path / BOOTSTRAP for title, run in runs.items()}), optimism(last), made_from)
 
     def write(self, folder: Path, **said: Any) -> None:
         """Store them in `folder`, with what is said of them."""

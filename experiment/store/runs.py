@@ -6,8 +6,8 @@ Layout::
         identity.json  config.yaml        what decides the numbers; the resolved config
         splits.parquet                    fit, val and test of each fold
         repeat-0/fold-3/                  model.ckpt, predictions.parquet, history.csv, finished.json
-        oof.parquet  samples.parquet      once all folds are finished, with the bootstrap and, last, metrics.json
-        metrics.json
+        oof.parquet  samples.parquet      once all folds are finished: predictions, groups, ...
+        bootstrap.npz  metrics.json       ... resampled metrics, and last the metrics with their intervals
 
 While a fold is not finished, three hidden neighbours belong to it: ``.fold-3.lease`` (the job that fits it),
 ``.fold-3.unfinished/`` (the last stored epoch) and ``.fold-3.failed`` (the error of the last attempt).
@@ -33,6 +33,7 @@ from experiment.store.files import creating, remove_temporary, replacing, write_
 
 IDENTITY = "identity.json"
 SAMPLES = "samples.parquet"
+BOOTSTRAP = "bootstrap.npz"
 DIGITS = 12  # of the digest, in folder names: 48 bits
 
 

@@ -19,6 +19,9 @@ from datamodules.synthetic import SyntheticDataModule
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError
 from experiment.core.tables import FinishedFold, predictions
+from experiment.metrics.bootstrap import Bootstrap
+from experiment.metrics.evidence import Cohort
+from experiment.report.evidence_file import Numbers
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe, plan
@@ -137,6 +140,18 @@ def test_repeats_predict_every_image_once_each(tiny_data, tmp_path: Path, log) -
     assert oof.groupby("repeat")["sample_id"].nunique().tolist() == [60, 60]
     assert len(result.scores["accuracy"]["folds"]) == 6
     assert isinstance(result.run.fold(next(iter(validation(tiny_data, tmp_path, repeats=2).splits))), FinishedFold)
+
+
+def test_the_report_resamples_nothing_that_the_runs_have_resampled(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    last = validation(tiny_data, tmp_path).run(told("top", a=told("base")))[-1].run
+    monkeypatch.setattr(Bootstrap, "run", None)
+    runs = {run.title: run for run in Run.load(last.path).with_inputs()}
+    cohort = Cohort.of({title: run.oof for title, run in runs.items()}, last.samples)
+    shown = Numbers.of(cohort, runs, []).evidence["models"]["top"]["metrics"]
+    stored = json.loads((last.path / "metrics.json").read_text())
+    assert {(name, end): shown[name][end] for name in shown for end in ("low", "high")} == pytest.approx(
+        {(name, end): stored[name][end] for name in shown for end in ("low", "high")}, nan_ok=True, rel=0, abs=0
+    )
 
 
 def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: Path, log) -> None:
