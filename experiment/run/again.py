@@ -79,7 +79,7 @@ def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:
     last = results[-1].run
     err.print(describe(last.samples, scheme), highlight=False)
     print_results(results, out)
-    print_published(Published.beside(last), out)
+    print_published(Published.load(last), out)
     return results
 
 
