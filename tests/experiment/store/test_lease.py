@@ -23,13 +23,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "repeat-0" / ".fold-3.lease"
 
 
-def abandon(path: Path, **told: Any) -> None:
+def abandon(path: Path, **content: Any) -> None:
     """A lease as a killed process leaves it."""
     path.unlink(missing_ok=True)
     with Lease.take(path) as taken:  # type: ignore[union-attr]
         text = json.loads(path.read_text())
         assert taken is not None
-    path.write_text(json.dumps({**text, "token": "abandoned", **told}))
+    path.write_text(json.dumps({**text, "token": "abandoned", **content}))
 
 
 def elsewhere(path: Path, silent: float) -> None:
