@@ -21,11 +21,11 @@ def main(cfg: DictConfig) -> None:
     config = plain(cfg)
     from experiment.core.build import build, relocated
     from experiment.explain.explanations import explain
-    from experiment.store.finished import FinishedRun
+    from experiment.store.runs import Run
     from experiment.terminal.consoles import out, quiet
 
     quiet()
-    run = FinishedRun.at(Path(config["run"]))
+    run = Run.load(Path(config["run"]))
     data = build(relocated(run.config["data"]))
     data.load()
     folder = Path(config["out"]) if config["out"] else run.path / "explanations"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.symmetry import transform
-from experiment.store.tensor_digest import tensor_digest
+from experiment.store.shared import tensor_digest
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.networks import build_network
 from lightning_modules.taps import pool_all

@@ -1,4 +1,4 @@
-"""Finished runs on disk, written without training anything."""
+"""Write finished runs to disk without training anything."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import yaml
 from experiment.core.tables import SampleTable, predictions
 from experiment.metrics.scores import scores_by_part, summarise
 from experiment.run.folds import FoldScheme
-from experiment.store.finished import SAMPLES, FinishedRun, write_samples
+from experiment.store.runs import IDENTITY, SAMPLES, Run, write_samples
 
 
 def finished_run(
@@ -20,25 +20,25 @@ def finished_run(
     samples: SampleTable,
     skill: float = 1.0,
     seed: int = 0,
-    inputs: Mapping[str, FinishedRun] | None = None,
+    inputs: Mapping[str, Run] | None = None,
     losses: Mapping[str, list[float]] | None = None,
     name: str = "",
     k: int = 3,
     repeats: int = 1,
     val: float = 0.3,
-) -> FinishedRun:
-    """A complete run of a model whose logits stand `skill` higher for the true class.
+) -> Run:
+    """Write a complete run of a model whose logits are `skill` higher for the true class.
 
     Args:
         path: its folder.
         samples: what it predicts.
-        skill: 0 knows nothing.
-        seed: of its predictions; all runs share their folds.
+        skill: 0 is chance.
+        seed: seed of the predictions; all runs share their folds.
         inputs: runs that it is built on.
-        losses: columns of each fold's curves, one value an epoch.
-        name: of the model; by default that of the folder.
+        losses: columns of each fold's curves, one value per epoch.
+        name: name of the model; by default that of the folder.
         k: folds.
-        repeats: of the cross-validation.
+        repeats: repeats of the cross-validation.
         val: share of val rows.
     """
     scheme: dict[str, Any] = {"k": k, "val": val, "repeats": repeats, "grouped": samples.grouped}
@@ -63,9 +63,9 @@ def finished_run(
             pd.DataFrame({"epoch": range(len(next(iter(losses.values())))), **losses}).to_csv(
                 folder / "history.csv", index=False
             )
-        of = {title: f"{run.path.name}/{split.name}" for title, run in (inputs or {}).items()}
+        members = {title: f"{run.path.name}/{split.name}" for title, run in (inputs or {}).items()}
         scored = scores_by_part(pd.concat(parts), samples)
-        marker = {"target": "some.Net", "inputs": of, "versions": {"torch": "2.12"}, "seconds": 2.0, "scores": scored}
+        marker = {"target": "some.Net", "inputs": members, "versions": {"torch": "2.12"}, "seconds": 2.0, "scores": scored}
         (folder / "finished.json").write_text(json.dumps(marker))
     oof = pd.concat(tested, ignore_index=True)
     oof.to_parquet(path / "oof.parquet", index=False)
@@ -74,7 +74,8 @@ def finished_run(
     model = {"name": name or path.name, "_target_": "some.Net"}
     config = {"data": {"_target_": "some.Data"}, "folds": scheme, "model": model, "trainer": {"max_epochs": 2}, "seed": 0}
     (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (path / IDENTITY).write_text("{}")
     scores = summarise(oof, samples.classes, samples.positive)
-    told = {metric: {**s, "low": s["value"] - 0.1, "high": s["value"] + 0.1} for metric, s in scores.items()}
-    (path / "metrics.json").write_text(json.dumps(told))
-    return FinishedRun.at(path)
+    with_ends = {metric: {**s, "low": s["value"] - 0.1, "high": s["value"] + 0.1} for metric, s in scores.items()}
+    (path / "metrics.json").write_text(json.dumps(with_ends))
+    return Run.load(path)

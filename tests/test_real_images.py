@@ -18,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from datamodules.folder import FolderDataModule
 from experiment.run.fitted_model import load_model
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 DATA, WEIGHTS = os.environ.get("EM_GRANULES_DATA"), os.environ.get("EM_GRANULES_WEIGHTS")
@@ -81,7 +81,7 @@ def test_bfloat16_costs_no_more_than_half_a_point_of_balanced_accuracy(runs: Pat
 
 
 def balanced_accuracy(resnet: Path, bfloat16: bool) -> float:
-    run = FinishedRun.at(resnet)
+    run = Run.load(resnet)
     data = FolderDataModule(f"{DATA}/emps910", image_size=160)
     samples, target, decided = data.load(), [], []
     for name, fold in run.folds():

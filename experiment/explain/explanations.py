@@ -14,7 +14,7 @@ from experiment.core.tables import Split
 from experiment.explain.heat_maps import heat_maps, overlay, peaks_inside
 from experiment.run.fitted_model import load_model
 from experiment.run.folds import Splits
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 BATCH = 8  # images mapped together: gradients of an ensemble over eight symmetries take memory
 
@@ -38,7 +38,7 @@ class Explained:
         return f"hottest pixel on a granule: {hits:.0%} of {len(self.table)} images; a random pixel: {area:.1%}"
 
 
-def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Path) -> Explained:
+def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> Explained:
     """Map up to `images` test images of the positive class, evenly over the folds, and write them into `folder`.
 
     Raises:
@@ -62,7 +62,7 @@ def explain(run: FinishedRun, data: FoldData, images: int, seed: int, folder: Pa
     return Explained(table)
 
 
-def _chosen(run: FinishedRun, split: Split, count: int, seed: int) -> list[str]:
+def _chosen(run: Run, split: Split, count: int, seed: int) -> list[str]:
     """Some test images of the positive class."""
     rows = run.samples.select(split.test)
     ids = rows.loc[rows["target"] == run.samples.positive_index, "sample_id"].to_numpy()

@@ -6,6 +6,7 @@ few patients, those who show the same classes are drawn among themselves (strati
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,28 @@ class Bootstrap:
             if clusters.count <= JACKKNIFED
             else {},
         )
+
+    def save(self, path: Path, made_from: str) -> None:
+        """Store the statistics with a digest of everything they were made from."""
+        parts = {"value": self.value, "resampled": self.resampled, "left_out": self.left_out}
+        arrays: dict[str, Any] = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
+        with path.open("wb") as file:
+            np.savez(file, made_from=np.array(made_from), **arrays)
+
+    @classmethod
+    def load(cls, path: Path, clusters: Clusters, made_from: str) -> "Bootstrap | None":
+        """Return the statistics stored at `path`; None if there are none, or if they were made from something else."""
+        if not path.is_file():
+            return None
+        parts: dict[str, dict[str, Floats]] = {"value": {}, "resampled": {}, "left_out": {}}
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["made_from"]) != made_from:
+                return None
+            for key in set(stored.files) - {"made_from"}:
+                part, name = key.split("/")
+                parts[part][name] = stored[key]
+        value = {name: float(array) for name, array in parts["value"].items()}
+        return cls(clusters, value, parts["resampled"], parts["left_out"])
 
     def interval(self, name: str, level: float = 0.95, method: str = "bca") -> tuple[float, float]:
         """Confidence interval of a statistic; NaN where it, or a twentieth of its resamples, is undefined.

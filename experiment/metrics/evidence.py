@@ -1,15 +1,19 @@
 """What the out-of-fold tables of several models prove: intervals, paired tests, calibration, curves."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiment.core.environment import source
 from experiment.core.errors import UserError, some
+from experiment.core.identity import digest
 from experiment.core.tables import SampleTable
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.calibration import brier_decomposition, reliability, slope_and_intercept
@@ -92,24 +96,36 @@ class Cohort:
         mean: Floats = self.p[title][:, :, self.positive].mean(axis=0)
         return mean
 
-    def bootstrap(self, title: str, seed: int = 0) -> Bootstrap:
-        """All metrics of a model, resampled by patient."""
+    def digest(self, title: str) -> str:
+        """Return the digest of everything that decides the bootstrap of a model: predictions, patients, code."""
+        arrays = (self.target, self.p[title], self.clusters.of_row, self.clusters.stratum)
+        contents = [[array.shape, hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()] for array in arrays]
+        return digest([source(), RESAMPLES, self.positive, contents])
+
+    def bootstrap(self, title: str, stored: Path | None = None) -> Bootstrap:
+        """Resample all metrics of a model by patient, or read them from `stored` if it holds those of the same predictions."""
+        if stored is not None and (known := Bootstrap.load(stored, self.clusters, self.digest(title))) is not None:
+            return known
 
         def statistic(weight: Floats) -> dict[str, Floats]:
             repeats = [scores(self.target, p, self.positive, weight) for p in self.p[title]]
             return {name: np.mean([repeat[name] for repeat in repeats], axis=0) for name in repeats[0]}
 
-        return Bootstrap.run(statistic, self.clusters, RESAMPLES, seed)
+        return Bootstrap.run(statistic, self.clusters, RESAMPLES)
 
 
-def evidence(cohort: Cohort) -> dict[str, Any]:
+def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """Everything a report says of the models, as plain numbers.
+
+    Args:
+        cohort: the models' predictions.
+        stored: model title to a file that may hold its bootstrap; what is missing or outdated is computed.
 
     Returns:
         ``models`` (for each: ``metrics`` with value, low, high; ``calibration``; ``operating``; ``curves``), ``pairs``
         (paired comparisons of every two models, p-values adjusted by Holm over all of them) and ``method``.
     """
-    resampled = {title: cohort.bootstrap(title) for title in cohort.p}
+    resampled = {title: cohort.bootstrap(title, (stored or {}).get(title)) for title in cohort.p}
     return {
         "models": {title: {"metrics": intervals(boot), **_of_positive(cohort, title)} for title, boot in resampled.items()},
         "pairs": _pairs(cohort, resampled),

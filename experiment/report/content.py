@@ -12,7 +12,7 @@ from experiment.core.tables import probability_columns
 from experiment.metrics.evidence import Cohort, hardest
 from experiment.report.evidence_file import Numbers
 from experiment.report.findings import headline, warnings
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 HARDEST = 12
 
@@ -37,7 +37,7 @@ class Content:
     """
 
     title: str
-    runs: Mapping[str, FinishedRun]
+    runs: Mapping[str, Run]
     classes: Sequence[str]
     positive: str
     numbers: Numbers
@@ -60,12 +60,12 @@ class Content:
         return self.numbers.gaps
 
     @property
-    def last(self) -> FinishedRun:
+    def last(self) -> Run:
         """The run that was asked for."""
         return list(self.runs.values())[-1]
 
 
-def gather(runs: Sequence[FinishedRun], folder: Path | None = None) -> Content:
+def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     """Compare finished runs of the same images.
 
     Args:
@@ -91,7 +91,7 @@ def gather(runs: Sequence[FinishedRun], folder: Path | None = None) -> Content:
     scores = {title: run.scores for title, run in named.items()}
     markers = [marker for run in runs for marker in run.markers.values()]
     return Content(
-        title=last.path.name if {run.path for run in runs} <= {run.path for run in last.everyone()} else "comparison",
+        title=last.path.name if {run.path for run in runs} <= {run.path for run in last.with_inputs()} else "comparison",
         runs=named,
         classes=first.classes,
         positive=first.positive,
@@ -106,7 +106,7 @@ def gather(runs: Sequence[FinishedRun], folder: Path | None = None) -> Content:
     )
 
 
-def _titled(runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
+def _titled(runs: Sequence[Run]) -> dict[str, Run]:
     """Runs by title; those that share one are told apart by their folders."""
     titles = [run.title for run in runs]
     return {run.title if titles.count(run.title) == 1 else run.path.name: run for run in runs}
@@ -120,7 +120,7 @@ def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
     return [[int(cell) for cell in row] for row in table.to_numpy()]
 
 
-def _splits(run: FinishedRun) -> pd.DataFrame:
+def _splits(run: Run) -> pd.DataFrame:
     """For each fold and part: groups, images, positives."""
     return (
         run.placed.groupby(["repeat", "fold", "part"])

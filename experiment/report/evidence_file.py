@@ -10,7 +10,7 @@ from typing import Any
 from experiment.core.environment import source
 from experiment.core.identity import digest, file_digest
 from experiment.metrics.evidence import Cohort, evidence
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import BOOTSTRAP, Run
 
 FILE = "evidence.json"
 
@@ -30,7 +30,7 @@ class Numbers:
     made_from: str
 
     @classmethod
-    def of(cls, cohort: Cohort, runs: Mapping[str, FinishedRun], places: Sequence[Path]) -> "Numbers":
+    def of(cls, cohort: Cohort, runs: Mapping[str, Run], places: Sequence[Path]) -> "Numbers":
         """Those of these runs, from an earlier report in one of `places` if it was made from the same."""
         last = list(runs.values())[-1]
         made_from = _digest_of(runs, last)
@@ -42,7 +42,7 @@ class Numbers:
                 )
         from experiment.report.members import optimism  # takes torch, and with it a second
 
-        return cls(evidence(cohort), optimism(last), made_from)
+        return cls(evidence(cohort, {title: run.path / BOOTSTRAP for title, run in runs.items()}), optimism(last), made_from)
 
     def write(self, folder: Path, **said: Any) -> None:
         """Store them in `folder`, with what is said of them."""
@@ -50,7 +50,7 @@ class Numbers:
         (folder / FILE).write_text(json.dumps(_with_null(told), indent=2, allow_nan=False), encoding="utf-8")
 
 
-def _digest_of(runs: Mapping[str, FinishedRun], last: FinishedRun) -> str:
+def _digest_of(runs: Mapping[str, Run], last: Run) -> str:
     tables = {
         title: [file_digest(run.path / name) for name in ("oof.parquet", "samples.parquet")] for title, run in runs.items()
     }

@@ -7,15 +7,15 @@ import torch
 
 from experiment.core.tables import probability_columns
 from experiment.metrics.optimism import FoldTables, gaps
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 
-def optimism(run: FinishedRun) -> list[dict[str, float | str]]:
+def optimism(run: Run) -> list[dict[str, float | str]]:
     """The optimism gaps of an ensemble's run; none for other models."""
     return gaps(*_members(run))
 
 
-def _members(run: FinishedRun) -> tuple[list[FoldTables], int]:
+def _members(run: Run) -> tuple[list[FoldTables], int]:
     """Val and test predictions of an ensemble's members in each fold; nothing for other models."""
     samples = run.samples
     positive = samples.positive_index

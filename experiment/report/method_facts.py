@@ -1,6 +1,5 @@
 """How the models of a report were made, in words: from their settings, whatever the model is."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from experiment.metrics.evidence import TESTED
 from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 TRAINER = ("precision", "gradient_clip_val", "accumulate_grad_batches")  # settings of the Trainer that change the numbers
 COPIES = {
@@ -18,12 +17,12 @@ COPIES = {
 }
 
 
-def each(content: Content, told: Callable[[str, FinishedRun], str]) -> str:
+def each(content: Content, told: Callable[[str, Run], str]) -> str:
     """What is told of each run, by title; runs of which nothing is told are left out."""
     return "; ".join(f"{title}: {said}" for title, run in content.runs.items() if (said := told(title, run)))
 
 
-def alike(content: Content, told: Callable[[FinishedRun], str]) -> str:
+def alike(content: Content, told: Callable[[Run], str]) -> str:
     """What is told of all runs, once if it is the same: compared runs may differ in folds, seed or image size."""
     said = {told(run) for run in content.runs.values()}
     return said.pop() if len(said) == 1 else each(content, lambda _, run: told(run))
@@ -38,7 +37,7 @@ def spanned(values: Iterable[int]) -> str:
 def preprocessing(content: Content) -> str:
     """From the file to what a model sees; that values lie in [0, 1] is the contract of a batch."""
 
-    def told(run: FinishedRun) -> str:
+    def told(run: Run) -> str:
         data = run.config["data"]
         size = f"resized to squares of {data['image_size']} pixels" if "image_size" in data else ""
         copies = COPIES.get(data.get("on_duplicate"), "")
@@ -50,7 +49,7 @@ def preprocessing(content: Content) -> str:
 def model(content: Content) -> str:
     """Return class, trunk, input and output."""
 
-    def told(_: str, run: FinishedRun) -> str:
+    def told(_: str, run: Run) -> str:
         kind = str(run.config["model"]["_target_"]).rsplit(".", 1)[-1]
         trunk = settings(_trunk(run), "weights")
         return f"{kind} on trunk {trunk}" if trunk else kind
@@ -73,13 +72,13 @@ def class_weights(content: Content) -> str:
 def weights(content: Content) -> str:
     """Where each model starts: from other models of the fold, a file, or at random."""
 
-    def told(_: str, run: FinishedRun) -> str:
+    def told(_: str, run: Run) -> str:
         if inputs := _inputs(run):
             return f"from {' and '.join(inputs)} of the same fold"
         if "weights" not in _trunk(run):
             return ""
         given = _trunk(run)["weights"]
-        digest = _record(run).get("files", {}).get("trunk.weights")
+        digest = run.record.get("files", {}).get("trunk.weights")
         return _told(given) + (f" (content {digest})" if digest else "") if given else "random"
 
     return each(content, told)
@@ -88,7 +87,7 @@ def weights(content: Content) -> str:
 def training(content: Content) -> str:
     """Epochs, batches, precision, callbacks and augmentation of what was trained."""
 
-    def told(title: str, run: FinishedRun) -> str:
+    def told(title: str, run: Run) -> str:
         trainer, data, epochs = run.config["trainer"], run.config["data"], content.curves.get(title)
         callbacks = settings(_callbacks(run) or {})
         if not epochs:  # fitted without epochs, or by a model that logs no loss: only the former is known to take no step
@@ -110,7 +109,7 @@ def seed(content: Content) -> str:
 def selection(content: Content) -> str:
     """Which epoch is kept, and what was chosen between models."""
 
-    def kept(title: str, run: FinishedRun) -> str:
+    def kept(title: str, run: Run) -> str:
         callbacks = _callbacks(run)
         if title not in content.curves or callbacks is None:
             return ""
@@ -125,7 +124,7 @@ def selection(content: Content) -> str:
 def ensemble(content: Content) -> str:
     """Members and the way they are combined."""
 
-    def told(_: str, run: FinishedRun) -> str:
+    def told(_: str, run: Run) -> str:
         members = _inputs(run)
         return (
             f"combines {' and '.join(members)}, {settings(run.config['model'], 'name', 'backbone')}"
@@ -155,30 +154,24 @@ def _find(config: Mapping[str, Any], key: str) -> str:
     return _told(config[key]) if key in config else next(filter(None, inner), "")
 
 
-def _trunk(run: FinishedRun) -> Mapping[str, Any]:
+def _trunk(run: Run) -> Mapping[str, Any]:
     found = run.config["model"].get("trunk")
     return found if isinstance(found, Mapping) else {}
 
 
-def _inputs(run: FinishedRun) -> list[str]:
+def _inputs(run: Run) -> list[str]:
     return list(next(iter(run.markers.values()), {}).get("inputs", {}))
 
 
-def _how_fitted(run: FinishedRun) -> str:
+def _how_fitted(run: Run) -> str:
     """What the models say of their own fit, with the number of folds that say so."""
     told = Counter(said for marker in run.markers.values() if (said := marker.get("how_fitted")))
     return ", ".join(f"{said} in {folds} of {len(run.markers)} folds" for said, folds in told.items())
 
 
-def _record(run: FinishedRun) -> dict[str, Any]:
-    """What decides the run's numbers: it holds the callbacks and the digests of weights, which the config does not."""
-    file = run.path / "identity.json"
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
-
-
-def _callbacks(run: FinishedRun) -> dict[str, Any] | None:
+def _callbacks(run: Run) -> dict[str, Any] | None:
     """Those that took part in fitting: without val rows the ones that monitor them are left out. None if not recorded."""
-    found = _record(run).get("callbacks")
+    found = run.record.get("callbacks")
     if found is None or run.config["folds"]["val"]:
         return found
     return {name: config for name, config in found.items() if not str(config.get("monitor", "")).startswith("val/")}

@@ -17,6 +17,7 @@ from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content
 from experiment.report.thumbnails import Picture, thumbnails
+from experiment.store.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,9 +37,7 @@ def write(content: Content, folder: Path, picture: Picture | None) -> Path:
     values = _values(content, *thumbnails(content, folder, picture))
     page = folder / "report.html"
     for name, escape in (("report.md", False), ("report.html", True)):
-        beside = folder / f".{name}"
-        beside.write_text(_environment(escape).get_template(f"{name}.j2").render(values), encoding="utf-8")
-        beside.replace(folder / name)
+        write_text(folder / name, _environment(escape).get_template(f"{name}.j2").render(values))
     content.numbers.write(folder, headline=content.headline, warnings=content.warnings)
     return page
 

@@ -9,10 +9,10 @@ from experiment.core.identity import digest
 from experiment.report.content import gather
 from experiment.report.page import write
 from experiment.report.thumbnails import Picture, all_kept
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 
-def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedRun], Path]:
+def requested(run: str | Sequence[str], out: str | None) -> tuple[list[Run], Path]:
     """The runs to show, and where to write: one run brings those that it is built on.
 
     Raises:
@@ -24,21 +24,21 @@ def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedR
     if len({path.resolve() for path in paths}) < len(paths):
         raise UserError(f"run={list(map(str, paths))} names a run twice.")
     if len(paths) == 1:
-        last = FinishedRun.at(paths[0])
-        return last.everyone(), Path(out) if out else last.path
-    runs = [FinishedRun.at(path) for path in paths]
+        last = Run.load(paths[0])
+        return last.with_inputs(), Path(out) if out else last.path
+    runs = [Run.load(path) for path in paths]
     beside = runs[0].path.parent / f"comparison-{digest(sorted(run.path.name for run in runs))[:12]}"
     return runs, Path(out) if out else beside
 
 
-def report_on(runs: Sequence[FinishedRun], folder: Path) -> Path:
+def report_on(runs: Sequence[Run], folder: Path) -> Path:
     """Write the report of these runs into `folder`; the last one is the one asked for."""
     place = folder.resolve()
     content = gather(runs, place)
     return write(content, place, None if all_kept(content, place) else _picture(runs[-1]))
 
 
-def _picture(run: FinishedRun) -> Picture | None:
+def _picture(run: Run) -> Picture | None:
     """The images may have moved since; the numbers can be reported all the same."""
     from experiment.core.contracts import FoldData  # takes Lightning, as data modules do
 

@@ -12,7 +12,7 @@ from experiment.report import method_facts as fitting
 from experiment.report.content import Content
 from experiment.report.findings import METRIC_WORDS, ranked
 from experiment.report.method_facts import alike, each, spanned
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 
 def facts(content: Content) -> dict[str, str]:
@@ -21,7 +21,7 @@ def facts(content: Content) -> dict[str, str]:
 
 
 def _partition(content: Content) -> str:
-    def told(run: FinishedRun) -> str:
+    def told(run: Run) -> str:
         rows, samples, settings = run.placed, run.samples, run.config["folds"]
         repeats, (count, shared) = rows["repeat"].nunique(), _sharing(rows)
         times = f", {repeats} times" if repeats > 1 else ""
@@ -51,7 +51,7 @@ def _classes(samples: SampleTable) -> str:
 
 
 def _splits(content: Content) -> str:
-    def told(run: FinishedRun) -> str:
+    def told(run: Run) -> str:
         samples, rows, parts = run.samples, run.placed, []
         for part in (part for part in PARTS if (rows["part"] == part).any()):
             folds = rows[rows["part"] == part].groupby(["repeat", "fold"])
@@ -105,7 +105,7 @@ def _uncertainty(content: Content) -> str:
 
 
 def _spread(content: Content) -> str:
-    def told(_: str, run: FinishedRun) -> str:
+    def told(_: str, run: Run) -> str:
         score = run.scores["auroc"]
         return f"AUROC {_number(score['mean'])}, standard deviation {_number(score['sd'])} over {len(score['folds'])} folds"
 
@@ -113,7 +113,7 @@ def _spread(content: Content) -> str:
 
 
 def _testing(content: Content) -> str:
-    def told(run: FinishedRun) -> str:
+    def told(run: Run) -> str:
         count, shared = _sharing(run.placed)
         unit = "its group" if run.samples.grouped and not shared else "it"
         leak = f", but with others of its group in {shared} of {count} folds" if shared else ""
@@ -124,7 +124,7 @@ def _testing(content: Content) -> str:
 
 def _measured(*names: str) -> Callable[[Content], str]:
     def tell(content: Content) -> str:
-        def told(title: str, _: FinishedRun) -> str:
+        def told(title: str, _: Run) -> str:
             found = content.evidence["models"][title]["metrics"]
             parts = {name: [_number(found[name][key]) for key in ("value", "low", "high")] for name in names}
             return ", ".join(f"{_words([name])} {value} ({low} to {high})" for name, (value, low, high) in parts.items())
@@ -135,7 +135,7 @@ def _measured(*names: str) -> Callable[[Content], str]:
 
 
 def _calibration(content: Content) -> str:
-    def told(title: str, _: FinishedRun) -> str:
+    def told(title: str, _: Run) -> str:
         found = content.evidence["models"][title]["calibration"]
         return ", ".join(f"{_words([name])} {_number(found[name])}" for name in ("slope", "intercept", "ece"))
 
@@ -143,7 +143,7 @@ def _calibration(content: Content) -> str:
 
 
 def _failures(content: Content) -> str:
-    def told(title: str, _: FinishedRun) -> str:
+    def told(title: str, _: Run) -> str:
         rows = zip(content.classes, content.confusion[title], strict=True)
         return " and ".join(f"{sum(row) - row[k]} of {sum(row)} {name}" for k, (name, row) in enumerate(rows))
 
@@ -156,7 +156,7 @@ def _software(content: Content) -> str:
 
 
 def _compute(content: Content) -> str:
-    def told(title: str, run: FinishedRun) -> str:
+    def told(title: str, run: Run) -> str:
         return f"{run.cost['seconds'] / 60:.1f} min for {len(run.markers)} folds"
 
     return "; ".join(filter(None, [content.versions.get("machine", ""), each(content, told)]))

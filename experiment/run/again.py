@@ -15,7 +15,7 @@ from experiment.core.build import build
 from experiment.core.environment import source
 from experiment.core.identity import digest
 from experiment.run.job import describe
-from experiment.store.finished import FinishedRun
+from experiment.store.files import write_text
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
 from experiment.terminal.consoles import err, out
@@ -50,8 +50,8 @@ class Command:
             path = Path(os.path.normpath(self.memory.parent / told["run"]))
             if not all((path / name).is_file() for name in told["files"]):
                 return None
-            found = FinishedRun(path, told["title"])
-            results.append(Result(found.title, Run(path, {}), told["folds"], told["folds"], found.scores, found.cost))
+            run = Run.load(path, told["title"])
+            results.append(Result(run.title, run, told["folds"], told["folds"], run.scores, run.cost))
         return results
 
     def finished(self, results: Sequence[Result]) -> None:
@@ -68,9 +68,7 @@ class Command:
             for result in results
         ]
         self.memory.parent.mkdir(exist_ok=True)
-        beside = self.memory.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(told))
-        beside.replace(self.memory)
+        write_text(self.memory, json.dumps(told))
 
 
 def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:
@@ -79,9 +77,9 @@ def repeat(command: Command, config: Mapping[str, Any]) -> list[Result] | None:
     if (results := command.results()) is None:
         return None
     last = results[-1].run
-    err.print(describe(FinishedRun.at(last.path).samples, scheme), highlight=False)
+    err.print(describe(last.samples, scheme), highlight=False)
     print_results(results, out)
-    print_published(Published.beside(last), out)
+    print_published(Published.load(last), out)
     return results
 
 

@@ -33,7 +33,6 @@ from experiment.run.resume import Unfinished
 from experiment.run.training import fit, make_callbacks, make_trainer, predict, save
 from experiment.store.attempt import attempt
 from experiment.store.disk_cache import DiskCache
-from experiment.store.finished import FinishedRun
 from experiment.store.lease import Holder, holder
 from experiment.store.results import Result
 from experiment.store.runs import Run, scratch
@@ -111,7 +110,7 @@ class CrossValidation:
         """A finished run can only be a member if it answered the same question on the same folds of the same images."""
         if recipe.finished is None:
             return
-        run, samples = FinishedRun(recipe.finished, recipe.title), self.data.samples
+        run, samples = Run.load(recipe.finished, recipe.title), self.data.samples
         rows = [table.rows.set_index("sample_id")["digest"].to_dict() for table in (run.samples, samples)]
         for what, same in (
             (f"classes, {list(run.samples.classes)}", run.samples.classes == samples.classes),
@@ -139,7 +138,7 @@ class CrossValidation:
     def run_of(self, recipe: Recipe) -> Run:
         """Where the folds of a recipe lie, or will."""
         if recipe.finished is not None:
-            return Run(recipe.finished, recipe.record)
+            return Run.load(recipe.finished, recipe.title)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:

@@ -1,4 +1,4 @@
-"""What a complete run holds beside its folds: its table, metrics with intervals, and what it was made from."""
+"""Complete a run once all its folds are finished: the table of predictions, and metrics with intervals."""
 
 import json
 from collections.abc import Mapping
@@ -13,32 +13,35 @@ from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import summarise
 from experiment.run.folds import Splits
 from experiment.run.recipe import Recipe
-from experiment.store.finished import SAMPLES, FinishedRun, write_samples
+from experiment.store.files import replacing, write_text
 from experiment.store.results import Result
-from experiment.store.runs import Run
+from experiment.store.runs import BOOTSTRAP, SAMPLES, Run, write_samples
 
 
 def merge(run: Run, recipe: Recipe, splits: Splits, samples: SampleTable, config: Mapping[str, Any]) -> Result:
-    """Score the folds that are there; once all are, write what makes the run complete. What is merged is only read."""
-    everything = list(splits)
-    folds = [(split, fold) for split in everything if (fold := run.fold(split)) is not None]
-    if len(folds) == len(everything) and (run.path / "metrics.json").exists():
-        found = FinishedRun(run.path, recipe.title)
-        return Result(recipe.title, run, len(folds), len(everything), found.scores, found.cost)
+    """Score the finished folds; if all are, complete the run. A run that is complete is only read."""
+    total = len(list(splits))
+    folds = [(split, fold) for split in splits if (fold := run.fold(split)) is not None]
+    if len(folds) == total and (run.path / "metrics.json").exists():
+        return Result(recipe.title, run, len(folds), total, run.scores, run.cost)
     oof = out_of_fold(folds, samples)
-    known = [fold.marker.get("scores", {}).get("test") for _, fold in folds]
-    scores = summarise(oof, samples.classes, samples.positive, known if all(known) else None)
+    by_fold = [fold.marker.get("scores", {}).get("test") for _, fold in folds]
+    scores = summarise(oof, samples.classes, samples.positive, by_fold if all(by_fold) else None)
     spent = cost(fold.marker for _, fold in folds)
-    result = Result(recipe.title, run, len(folds), len(everything), scores, spent)
+    result = Result(recipe.title, run, len(folds), total, scores, spent)
     if result.complete:
-        ends = intervals(Cohort.of({recipe.title: oof}, samples).bootstrap(recipe.title))
-        for name, interval in ends.items():
+        cohort = Cohort.of({recipe.title: oof}, samples)
+        bootstrap = cohort.bootstrap(recipe.title)
+        for name, interval in intervals(bootstrap).items():
             scores[name] |= {"low": interval["low"], "high": interval["high"]}
         own = {**config, "model": {"name": recipe.name, **recipe.module}, "trainer": recipe.trainer}
-        run.write("config.yaml", yaml.safe_dump(own, sort_keys=False))
-        with run.replacing(SAMPLES) as path:
+        write_text(run.path / "config.yaml", yaml.safe_dump(own, sort_keys=False))
+        with replacing(run.path / SAMPLES) as path:
             write_samples(samples, path)
-        with run.replacing("oof.parquet") as path:
+        with replacing(run.path / "oof.parquet") as path:
             oof.to_parquet(path, index=False)
-        run.write("metrics.json", json.dumps({**scores, "cost": spent}, indent=2))  # last: it says that the run is merged
+        with replacing(run.path / BOOTSTRAP) as path:  # the report needs the same resamples
+            bootstrap.save(path, cohort.digest(recipe.title))
+        # Last: a run with this file is complete.
+        write_text(run.path / "metrics.json", json.dumps({**scores, "cost": spent}, indent=2))
     return result

@@ -1,4 +1,4 @@
-"""What is made of complete runs: the report, and their summaries in the tracker. Each is made once."""
+"""Publish complete runs: the report, and their summaries in the tracker, each once."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,43 +7,43 @@ from experiment.core.contracts import FoldData
 from experiment.metrics.objective import named_values
 from experiment.report.content import Content, gather
 from experiment.report.page import write
-from experiment.store.finished import FinishedRun
+from experiment.store.files import write_text
 from experiment.store.results import Published, Result
 from experiment.store.runs import Run
 from experiment.tracking.trackers import Summary, Tracker
 
-SHOWN = "shown.json"  # the trackers that have a run's summary
+SHOWN = "shown.json"  # names of the trackers that have the run's summary
 
 
 def publish(
     results: Sequence[Result], data: FoldData, tracker: Tracker, objective: str | Sequence[str], page: bool = True
 ) -> Published | None:
-    """Write the report of a complete job, and tell the tracker of the runs that it has not seen.
+    """Write the report of a complete job, and send the tracker the summaries that it does not have.
 
-    A job that was stopped before, or ran without a tracker, is made up for by the next command.
+    If a job was stopped before that, or ran without a tracker, the next command does it.
 
     Args:
-        results: of every model, the one that was asked for last.
-        data: reads the pictures.
-        tracker: is told of runs that it has not seen.
-        objective: what a sweep goes by; the tracker is told it with each run.
-        page: whether a report is wanted; a sweep reports once, on all its trials.
+        results: of every model; the model of the command is last.
+        data: reads the images.
+        tracker: gets the summaries.
+        objective: what a sweep optimises; part of each summary.
+        page: whether to write the report; a sweep writes one on all its trials instead.
 
     Returns:
-        Where the report is and what it says first; None while folds are missing, and where no report is wanted.
+        The report; None while folds are missing, or if there is none.
     """
     if not results[-1].complete:
         return None
     file = results[-1].run.path / "report.html"
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
     if not unseen and (file.exists() or not page):
-        return Published.beside(results[-1].run) if file.exists() else None
-    content = gather(FinishedRun.at(results[-1].run.path).everyone())
+        return Published.load(results[-1].run) if file.exists() else None
+    content = gather(Run.load(results[-1].run.path).with_inputs())
     if page and not file.exists():
         write(content, file.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data, named_values(objective, run.path), asked=run == results[-1].run)):
-            run.write(SHOWN, json.dumps([*_seen_by(run), tracker.name]))
+            write_text(run.path / SHOWN, json.dumps([*_seen_by(run), tracker.name]))
     shown = not tracker.name or all(tracker.name in _seen_by(run) for run in unseen)
     return Published(file, list(content.headline), shown) if file.exists() else None
 
@@ -54,7 +54,7 @@ def _seen_by(run: Run) -> list[str]:
 
 
 def _summary(run: Run, content: Content, data: FoldData, objective: Mapping[str, float], asked: bool) -> Summary:
-    title, finished = next((title, found) for title, found in content.runs.items() if found.path == run.path)
+    title, finished = next((title, shown) for title, shown in content.runs.items() if shown == run)
     return Summary(
         run=finished.path,
         config={**finished.config, "title": title},

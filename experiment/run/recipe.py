@@ -13,7 +13,7 @@ from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import Record, decisive, digest
 from experiment.run.training import make_callbacks, make_trainer
-from experiment.store.finished import FinishedRun
+from experiment.store.runs import Run
 
 # What the engine reads in a model's config; everything else goes to the constructor of its class.
 ENGINE_KEYS = ("name", "callbacks", "trainer")
@@ -133,6 +133,6 @@ def _without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 def _finished(path: Path, title: str) -> Recipe:
     """A run that is there already, named by its folder. Its name carries the digest of all that decided its numbers."""
-    run = FinishedRun.at(path)
+    run = Run.load(path)
     module = {key: value for key, value in run.config["model"].items() if key not in ENGINE_KEYS}
     return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, finished=run.path)

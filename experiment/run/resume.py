@@ -12,6 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
 
 from experiment.run.random_state import random_states, set_random_state
+from experiment.store.files import replacing
 
 KEY = "resume"  # of what is added to Lightning's checkpoint
 
@@ -132,14 +134,12 @@ class KeepEpochs(Callback):
         self.ended = ended
         self.history.save()
         self.unfinished.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.unfinished.folder / "new.ckpt"  # who fits the fold holds its lease: nobody else writes here
-        trainer.save_checkpoint(beside)
+        path = self.unfinished.file(epochs)
+        with replacing(path) if trainer.is_global_zero else nullcontext(path) as temporary:  # Lightning writes in rank 0
+            trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            older = list(self.unfinished.folder.glob("epoch-*.ckpt"))
-            beside.replace(self.unfinished.file(epochs))
-            for file in older:
-                if file != self.unfinished.file(epochs):
-                    file.unlink(missing_ok=True)
+            for file in set(self.unfinished.folder.glob("epoch-*.ckpt")) - {path}:
+                file.unlink(missing_ok=True)
         self.kept = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""What is kept on disk: runs with their finished folds, leases, and rows that are computed once."""
+"""Storage on disk: runs with their folds, leases, and rows that are computed once."""

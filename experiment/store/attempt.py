@@ -1,4 +1,4 @@
-"""One job's attempt at a fold: it holds the lease while it works, and leaves a note where it fails."""
+"""One attempt of a job at a fold: it holds the lease while it works, and leaves a note if it fails."""
 
 import json
 import socket
@@ -9,17 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiment.core.errors import one_line
-from experiment.store.lease import Lease, job_id
+from experiment.store.lease import Lease
+from experiment.store.processes import job_id
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last attempt at a fold ended.
+    """Why the last attempt at a fold failed.
 
     Attributes:
-        error: in one line.
+        error: kind and text in one line.
         host: name of the machine.
-        job: the cluster's job id, if it was a cluster's job.
+        job: the cluster's job id, or None outside a cluster.
         time: seconds since 1970, by that machine's clock.
     """
 
@@ -30,7 +31,7 @@ class Failure:
 
 
 def failure(path: Path) -> Failure | None:
-    """What the note at `path` says; None if there is none."""
+    """Return the note at `path`; None if there is none."""
     try:
         return Failure(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
@@ -39,15 +40,15 @@ def failure(path: Path) -> Failure | None:
 
 @contextmanager
 def attempt(lease: Path, failed: Path) -> Iterator[bool]:
-    """Hold the lease inside the block; gives False, and holds nothing, while another job has it.
+    """Hold the lease inside the block and give True; give False and hold nothing while another job has it.
 
-    An error inside is noted at `failed` until the next attempt begins. Who is stopped has not failed.
+    An error inside is noted at `failed` until the next attempt begins. A job that is stopped has not failed.
     """
-    taken = Lease.take(lease)
-    if taken is None:
+    own = Lease.take(lease)
+    if own is None:
         yield False
         return
-    with taken:
+    with own:
         failed.unlink(missing_ok=True)
         try:
             yield True

@@ -1,8 +1,12 @@
-"""A lease says who works on a fold. It expires when its holder stops refreshing it, so that a killed job blocks nobody.
+"""A lease says which process works on a fold. It expires when that process stops refreshing it: a killed job blocks nobody.
 
-It is one small file beside the fold, on the file system that all jobs share: made with O_EXCL, which works on NFS, where locks
-often do not. Its holder touches it every few seconds. Clocks of machines differ, so ages are taken against a file touched just
-now, by the file system's own clock. A holder on this machine whose process is gone is expired at once.
+A lease is one small file next to the fold, on the file system that all jobs share. It is created with O_EXCL, which works on
+NFS, where locks often do not, and its holder touches it every few seconds. Clocks of machines differ, so its age is measured
+against a file touched just now, by the file system's own clock. If the holder was a process of this machine and has ended,
+the lease is expired at once.
+
+filelock.SoftFileLease does not do: a contender that looks once never takes an expired lease of another machine, a lease whose
+writer was killed before its first byte never expires, and a dead process that its parent has not waited for still holds one.
 """
 
 import json
@@ -13,26 +17,28 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-BEAT = 10.0  # seconds between signs of life
-EXPIRY = 60.0  # seconds without one, until others may take over
-CLUSTER_JOBS = ("SLURM_JOB_ID", "RAY_JOB_ID")  # environment variables that name the cluster's job
+from experiment.store.files import replacing
+from experiment.store.processes import is_running, job_id, machine, started
+
+BEAT = 10.0  # seconds between two refreshes
+EXPIRY = 60.0  # seconds without a refresh until others may take the lease
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease.
+    """The process that holds a lease.
 
     Attributes:
-        host: name of its machine; empty while the lease is just being written.
-        pid: of its process; 0 while the lease is just being written.
-        job: the cluster's job id, if it is a cluster's job.
-        since: when the lease was taken, seconds since 1970 by the holder's clock.
-        age: seconds since its last sign of life, by the file system's clock.
-        stale: whether the lease has expired: the process is gone, or silent for too long.
+        host: name of its machine; empty while the lease is being written.
+        pid: its process id; 0 while the lease is being written.
+        job: the cluster's job id, or None outside a cluster.
+        since: when it took the lease, seconds since 1970 by its own clock.
+        age: seconds since the last refresh, by the file system's clock.
+        stale: whether the lease has expired: the process has ended, or the last refresh is too long ago.
+        token: unique name of this hold.
     """
 
     host: str
@@ -41,27 +47,28 @@ class Holder:
     since: float
     age: float
     stale: bool
+    token: str
 
     def __str__(self) -> str:
-        """For a person: where to look for it."""
+        """Where a person finds the process."""
         job = f", job {self.job}" if self.job else ""
         return f"process {self.pid} on {self.host}{job}" if self.host else "a job that has just begun"
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lease at `path`; None if it is free."""
-    return None if (found := _read(path)) is None else _holder(path, *found)
-
-
-def job_id() -> str | None:
-    """The cluster's name for this job: ``17``, or ``17_3`` in an array; None outside a cluster."""
-    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
-        return f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
-    return next((os.environ[name] for name in CLUSTER_JOBS if name in os.environ), None)
+    """Return the holder of the lease at `path`; None if it is free."""
+    if (read := _read(path)) is None:
+        return None
+    content, touched = read
+    pid, age = int(content.get("pid", 0)), _age(path, touched)
+    here = content.get("machine") is not None and content["machine"] == machine()
+    ended = here and not is_running(pid, content.get("started"))
+    since, token = content.get("since", touched), str(content.get("token", ""))
+    return Holder(content.get("host", ""), pid, content.get("job"), since, age, ended or age > EXPIRY, token)
 
 
 class Lease:
-    """A lease that this process holds, refreshed by a thread until it is given back. Use it as a context manager."""
+    """A lease of this process, refreshed by a thread until it is given back. Use it as a context manager."""
 
     def __init__(self, path: Path, token: str, beat: float) -> None:
         self.path, self.token = path, token
@@ -71,25 +78,23 @@ class Lease:
 
     @classmethod
     def take(cls, path: Path, beat: float = BEAT) -> "Lease | None":
-        """The lease at `path`, whose folder is made; None while another holds it. An expired one is taken over.
+        """Take the lease at `path`, free or expired; None while another process holds it. Its folder is created.
 
         Args:
             path: the lease's file.
-            beat: seconds between signs of life.
+            beat: seconds between two refreshes.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         token = uuid.uuid4().hex
         if _create(path, token):
             return cls(path, token, beat)
-        found = _read(path)
-        if found is None:  # given back meanwhile
-            return cls(path, token, beat) if _create(path, token) else None
-        if _holder(path, *found).stale and _replace(path, found[0].get("token"), token):
+        current = holder(path)
+        if current is not None and current.stale and _take_over(path, current.token, token):
             return cls(path, token, beat)
         return None
 
     def give_back(self) -> None:
-        """Let others have it."""
+        """Let other processes take it."""
         self._ended.set()
         self._beats.join()
         if self._is_own():
@@ -97,13 +102,13 @@ class Lease:
 
     def _refresh(self, beat: float) -> None:
         while not self._ended.wait(beat):
-            if self._is_own():  # otherwise this process was suspended, and another has taken over
+            if self._is_own():  # otherwise this process was suspended for too long, and another has taken the lease
                 with suppress(OSError):
                     os.utime(self.path)
 
     def _is_own(self) -> bool:
-        found = _read(self.path)
-        return found is not None and found[0].get("token") == self.token
+        read = _read(self.path)
+        return read is not None and read[0].get("token") == self.token
 
     def __enter__(self) -> "Lease":
         return self
@@ -113,113 +118,68 @@ class Lease:
 
 
 def _create(path: Path, token: str) -> bool:
-    """Make the file, if there is none."""
+    """Create a lease's file; False if it exists."""
     try:
         with path.open("x") as file:
-            file.write(_self(token))
+            file.write(_content(token))
     except FileExistsError:
         return False
     return True
 
 
-def _replace(path: Path, expired: str | None, token: str) -> bool:
-    """Take over the lease with token `expired`. Of several that try, one wins.
+def _take_over(path: Path, expired: str, token: str) -> bool:
+    """Replace the lease with the token `expired`. Of several processes that try, one succeeds.
 
-    A plain rename or removal could hit the new lease of who was faster. So one process claims the expired token, by a file of
-    that name, and looks again before it puts its own lease in the place of the old one: who comes later finds another token.
+    Without care a slow process could replace the new lease of a faster one. So a process first creates a claim, a file named
+    after the expired token, and then looks again: a process that comes too late sees another token.
     """
     claim = path.with_name(f"{path.name}.{expired}.claim")
     if not _create(claim, token):
-        if _age(claim, _modified(claim)) > EXPIRY:  # whoever claimed it was killed in these few lines
-            claim.unlink(missing_ok=True)
+        with suppress(OSError):
+            if _age(claim, claim.stat().st_mtime) > EXPIRY:  # its process was killed in the few lines below
+                claim.unlink()
         return False
     try:
-        found = _read(path)
-        if found is None or found[0].get("token") != expired or not _holder(path, *found).stale:
+        current = holder(path)
+        if current is None or current.token != expired or not current.stale:
             return False
-        beside = path.with_name(f"{path.name}.{token}")
-        _create(beside, token)
-        beside.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_text(_content(token))
         return True
     finally:
         claim.unlink(missing_ok=True)
 
 
-def _self(token: str) -> str:
-    """What a lease of this process says."""
-    told = {
-        "host": socket.gethostname(), "pid": os.getpid(), "job": job_id(), "since": round(time.time(), 3), "token": token,
-        "machine": _machine(), "started": _started(os.getpid()),
-    }  # fmt: skip
-    return json.dumps(told)
+def _content(token: str) -> str:
+    """Content of a lease of this process."""
+    return json.dumps(
+        {
+            "host": socket.gethostname(), "pid": os.getpid(), "job": job_id(), "since": round(time.time(), 3), "token": token,
+            "machine": machine(), "started": started(os.getpid()),
+        }
+    )  # fmt: skip
 
 
 def _read(path: Path) -> tuple[dict[str, Any], float] | None:
-    """What a lease says, and when it was touched; None if there is none. NFS asks its server about a file that is opened."""
+    """Return the content of a lease and when it was touched; None if it is free."""
     try:
-        with path.open() as file:
+        with path.open() as file:  # NFS asks its server about a file that is opened
             text, touched = file.read(), os.fstat(file.fileno()).st_mtime
     except OSError:
         return None
     try:
         return dict(json.loads(text)), touched
-    except ValueError:
-        return {}, touched  # it is just being written, or its writer was killed there
-
-
-def _holder(path: Path, told: dict[str, Any], touched: float) -> Holder:
-    age = _age(path, touched)
-    pid = int(told.get("pid", 0))
-    here = told.get("machine") is not None and told["machine"] == _machine()
-    gone = here and not _alive(pid, told.get("started"))
-    return Holder(told.get("host", ""), pid, told.get("job"), told.get("since", touched), age, gone or age > EXPIRY)
+    except ValueError:  # it is being written, or its writer was killed there
+        return {}, touched
 
 
 def _age(path: Path, touched: float) -> float:
-    """Seconds since `touched`, by the clock of the file system of `path`."""
+    """Return the seconds since `touched`, by the clock of the file system of `path`."""
     probe = path.with_name(f".probe.{uuid.uuid4().hex}")
     try:
         probe.touch()
         now = probe.stat().st_mtime
         probe.unlink(missing_ok=True)
-    except OSError:  # a folder that may only be read: its clock is not to be had
+    except OSError:  # a folder without write permission: only this machine's clock is left
         now = time.time()
     return max(0.0, now - touched)
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return float("inf")
-
-
-@cache
-def _machine() -> str | None:
-    """Names the processes that see each other's ids: a boot of a machine and, in containers, their own table of processes."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return None  # not Linux: its leases expire by age alone
-
-
-def _alive(pid: int, started: str | None) -> bool:
-    """Whether that process still is: not gone, not dead and unburied, and not another that was given its number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # another user's
-    found = _started(pid)
-    return found is None or found == started
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in ticks since the machine's start; None if that is not to be seen."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before may hold anything
-    except OSError:
-        return None
-    return "dead" if fields[0] in "ZX" else fields[19]

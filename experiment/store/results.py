@@ -1,4 +1,4 @@
-"""What a job comes to: a model's scores, and the report of all."""
+"""The results of a job: scores per model, and the report on all of them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,13 @@ from experiment.store.runs import Run
 
 @dataclass(frozen=True)
 class Result:
-    """One model's cross-validation, or as much of it as is there.
+    """The cross-validation of one model, complete or in part.
 
     Attributes:
         title: the model's name in tables.
         run: its folder.
-        done: finished folds, of `folds`.
+        done: number of finished folds.
+        folds: number of all folds.
         scores: metrics as `experiment.metrics.scores.summarise` gives them, over the finished folds.
         cost: see `experiment.core.cost.cost`.
     """
@@ -37,10 +38,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Published:
-    """What a complete job leaves to read.
+    """The report of a complete job.
 
     Attributes:
-        page: the report.
+        page: its file.
         headline: its first sentences: the best model, how sure that is, and whether it beats the next.
         shown: whether the tracker has the summary of every run.
     """
@@ -50,7 +51,7 @@ class Published:
     shown: bool = True
 
     @classmethod
-    def beside(cls, run: Run) -> "Published":
-        """The report that lies in a run's folder."""
-        told = json.loads((run.path / "evidence.json").read_text())["headline"]
-        return cls(run.path / "report.html", told)
+    def load(cls, run: Run) -> "Published":
+        """Return the report in a run's folder."""
+        headline = json.loads((run.path / "evidence.json").read_text())["headline"]
+        return cls(run.path / "report.html", headline)

@@ -1,35 +1,39 @@
-"""Runs on disk, found again by what was run. A fold is finished when its folder stands there under its own name.
+"""The folder of one run: one cross-validation of one model, found by the digest of everything that decides its numbers.
 
 Layout::
 
-    <root>/<name>-<digest>/             one run: one cross-validation of one model
-        identity.json  config.yaml      what decides the numbers; the resolved config
-        splits.parquet                  who was in fit, val and test of each fold
-        repeat-0/fold-3/                model.ckpt, predictions.parquet, history.csv, finished.json
-        oof.parquet  metrics.json       once all folds are finished
+    <root>/<name>-<digest>/               one run
+        identity.json  config.yaml        what decides the numbers; the resolved config
+        splits.parquet                    fit, val and test of each fold
+        repeat-0/fold-3/                  model.ckpt, predictions.parquet, history.csv, finished.json
+        oof.parquet  samples.parquet      once all folds are finished: predictions, groups, ...
+        bootstrap.npz  metrics.json       ... resampled metrics, and last the metrics with their intervals
 
-Beside a fold, while it is not finished: ``.fold-3.lease`` (who is at it), ``.fold-3.unfinished/`` (the last kept epoch),
-``.fold-3.failed`` (why the last attempt ended).
+While a fold is not finished, three hidden neighbours belong to it: ``.fold-3.lease`` (the job that fits it),
+``.fold-3.unfinished/`` (the last stored epoch) and ``.fold-3.failed`` (the error of the last attempt).
 """
 
 import json
-import os
-import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pandas as pd
+import yaml
 
+from experiment.core.cost import Cost, cost
+from experiment.core.errors import UserError
 from experiment.core.identity import Record, digest
-from experiment.core.tables import MARKER, FinishedFold, Split
+from experiment.core.tables import MARKER, FinishedFold, SampleTable, Split
+from experiment.store.files import creating, remove_temporary, replacing, write_text
 
 IDENTITY = "identity.json"
+SAMPLES = "samples.parquet"
+BOOTSTRAP = "bootstrap.npz"
 DIGITS = 12  # of the digest, in folder names: 48 bits
 
 
@@ -40,88 +44,166 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+def write_samples(samples: SampleTable, path: Path) -> None:
+    """Write the samples with their groups; the classes go into the file's metadata."""
+    table = samples.rows.copy()
+    table.attrs = {"classes": list(samples.classes), "positive": samples.positive, "grouped": samples.grouped}
+    table.to_parquet(path, index=False)
+
+
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run. It comes into being with its first fold.
+    """The folder of one run. Two runs are equal if they have the same folder.
+
+    The tables and scores are read when they are first used, and only a complete run has all of them.
 
     Attributes:
-        path: the folder.
+        path: the folder; it is created with the first fold.
+        title: the model's name in tables.
         record: everything that decides the run's numbers.
     """
 
     path: Path
-    record: Record
+    title: str = field(compare=False)
+    record: Record = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, root: Path, name: str, record: Record) -> "Run":
-        """The run with this identity below `root`."""
-        return cls(root / f"{name}-{digest(record)[:DIGITS]}", record)
+        """Return the run with this identity below `root`, whether it was begun or not."""
+        return cls(root / f"{name}-{digest(record)[:DIGITS]}", name, record)
+
+    @classmethod
+    def load(cls, path: Path, title: str = "") -> "Run":
+        """Return the complete run in this folder.
+
+        Args:
+            path: the folder.
+            title: the model's name in tables; by default the name in the run's config.
+
+        Raises:
+            UserError: the folder holds no complete run.
+        """
+        for name in ("metrics.json", IDENTITY):
+            if not (path / name).is_file():
+                raise UserError(f"{path} is not a complete run: it has no {name}. Give the folder that train.py printed.")
+        run = cls(path.resolve(), title, json.loads((path / IDENTITY).read_text()))
+        return run if title else cls(run.path, run.config["model"]["name"], run.record)
 
     @property
     def name(self) -> str:
         """Folder name: model name and digest."""
         return self.path.name
 
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return dict(yaml.safe_load((self.path / "config.yaml").read_text()))
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Metrics of ``metrics.json``."""
+        content = json.loads((self.path / "metrics.json").read_text())
+        return {name: score for name, score in content.items() if name != "cost"}
+
+    @property
+    def cost(self) -> Cost:
+        """What the folds cost."""
+        return cost(self.markers.values())
+
+    @cached_property
+    def oof(self) -> pd.DataFrame:
+        """The out-of-fold table."""
+        return pd.read_parquet(self.path / "oof.parquet")
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """``repeat``, ``fold``, ``sample_id``, ``part``."""
+        return pd.read_parquet(self.path / "splits.parquet")
+
+    @cached_property
+    def samples(self) -> SampleTable:
+        """All samples with their groups."""
+        rows = pd.read_parquet(self.path / SAMPLES)
+        return SampleTable(rows, tuple(rows.attrs["classes"]), rows.attrs["positive"], rows.attrs["grouped"])
+
+    @cached_property
+    def placed(self) -> pd.DataFrame:
+        """The splits with the ``target`` and ``group`` of each image, and whether it is ``positive``."""
+        rows = self.splits.merge(self.samples.rows[["sample_id", "target", "group"]], on="sample_id")
+        return rows.assign(positive=rows["target"] == self.samples.positive_index)
+
+    @cached_property
+    def markers(self) -> dict[str, dict[str, Any]]:
+        """Content of ``finished.json`` of each finished fold, by ``repeat-R/fold-K``, in order of the numbers."""
+        files = sorted(self.path.glob(f"repeat-*/fold-*/{MARKER}"), key=lambda file: _numbers(file.parent))
+        return {file.parent.relative_to(self.path).as_posix(): json.loads(file.read_text()) for file in files}
+
     def fold(self, split: Split) -> FinishedFold | None:
-        """The finished fold, or None."""
+        """Return the finished fold, or None."""
         path = self.path / split.name
         return FinishedFold(path) if (path / MARKER).exists() else None
 
+    def folds(self) -> Iterator[tuple[str, FinishedFold]]:
+        """Name and folder of each finished fold, in order."""
+        for name in self.markers:
+            yield name, FinishedFold(self.path / name)
+
+    def curves(self) -> dict[str, pd.DataFrame]:
+        """Epochs of each fold that was trained: ``epoch``, ``train/loss``, ``val/…``; one row per epoch."""
+        curves = {}
+        for name, fold in self.folds():
+            file = fold.path / "history.csv"
+            if file.is_file():
+                history = pd.read_csv(file)
+                if "train/loss" in history:
+                    curves[name] = history.groupby("epoch").mean(numeric_only=True).reset_index()
+        return curves
+
+    def inputs(self) -> dict[str, "Run"]:
+        """The runs that this one is built on, by the name it has for them."""
+        first: Mapping[str, Any] = next(iter(self.markers.values()), {})
+        return {
+            name: Run.load((self.path.parent / folder).parents[1], name)  # <run>/repeat-0/fold-0
+            for name, folder in first.get("inputs", {}).items()
+        }
+
+    def with_inputs(self) -> list["Run"]:
+        """The runs that this one is built on, deepest first and each once, then itself."""
+        runs: dict[Path, Run] = {}
+        for run in [*(run for direct in self.inputs().values() for run in direct.with_inputs()), self]:
+            runs.setdefault(run.path, run)
+        return list(runs.values())
+
     def beside(self, split: Split, what: Literal["lease", "unfinished", "failed"]) -> Path:
-        """Where something about a fold lies while it is not finished."""
+        """Path of what belongs to a fold while it is not finished."""
         final = self.path / split.name
         return final.with_name(f".{final.name}.{what}")
 
     def remove_half_written(self, split: Split) -> None:
-        """Remove what killed processes have left of a fold. Only for who holds its lease: nobody else writes there now."""
-        final = self.path / split.name
-        for left in final.parent.glob(f".{final.name}.*"):
-            if re.fullmatch(r"[0-9a-f]{8}", left.name.rpartition(".")[2]):
-                shutil.rmtree(left, ignore_errors=True)
+        """Remove what killed processes left of a fold. Only the holder of its lease may do so."""
+        remove_temporary(self.path / split.name)
 
     @contextmanager
     def writing(self, split: Split, marker: Mapping[str, Any]) -> Iterator[Path]:
-        """A folder to write a fold into, put in its place with its marker when the block ends without an error.
+        """Give a folder to write a fold into; it becomes the finished fold when the block ends without an error.
 
-        `marker` may be filled inside the block. If another process has finished the same fold meanwhile, its result
+        `marker` may be filled inside the block. If another process has finished the same fold in the meantime, its result
         stays and this one is dropped: both hold the same numbers.
         """
-        final = self.path / split.name
         if not (self.path / IDENTITY).exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self.write(IDENTITY, json.dumps(self.record, indent=2, sort_keys=True))
-        beside = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}"
-        beside.mkdir(parents=True)
-        try:
-            yield beside
-            (beside / MARKER).write_text(json.dumps(marker, indent=2))
-            if final.exists() and not (final / MARKER).exists():
-                final.rename(final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}")  # unfinished: out of the way
-            try:
-                beside.rename(final)
-            except OSError:
-                if not (final / MARKER).exists():
-                    raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file of the run at once or not at all."""
-        with self.replacing(name) as beside:
-            beside.write_text(text)
+            write_text(self.path / IDENTITY, json.dumps(self.record, indent=2, sort_keys=True))
+        with creating(self.path / split.name, MARKER) as folder:
+            yield folder
+            (folder / MARKER).write_text(json.dumps(marker, indent=2))
 
     def write_once(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table of the run if it is not there yet."""
+        """Write a table of the run if it does not exist yet."""
         if not (self.path / name).exists():
-            with self.replacing(name) as beside:
-                table.to_parquet(beside, index=False)
+            with replacing(self.path / name) as temporary:
+                table.to_parquet(temporary, index=False)
 
-    @contextmanager
-    def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to, which takes the place of the run's file `name` when the block ends without an error."""
-        beside = self.path / f".{name}.{uuid.uuid4().hex[:8]}"
-        try:
-            yield beside
-            os.replace(beside, self.path / name)
-        finally:
-            beside.unlink(missing_ok=True)
+
+def _numbers(folder: Path) -> tuple[int, int]:
+    """Repeat and fold, so that fold 10 comes after fold 9."""
+    return int(folder.parent.name.split("-")[1]), int(folder.name.split("-")[1])

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from experiment.core.errors import UserError
 from experiment.metrics.objective import Objective, objectives
+from experiment.store.files import write_text
 
 FOLDER = "sweeps"  # below the runs
 State = Literal["running", "complete", "raced out", "failed"]
@@ -89,7 +89,7 @@ class Ledger:
         file = path / "sweep.json"
         if not file.exists():
             (path / "trials").mkdir(parents=True, exist_ok=True)
-            _write(file, asked)
+            write_text(file, json.dumps(asked, indent=1))
         found = json.loads(file.read_text())
         for what, said in (("question", "data, folds or seed"), ("objective", f"objective ({found['objective']})")):
             if found[what] != asked[what]:
@@ -116,7 +116,7 @@ class Ledger:
 
     def write(self, trial: Trial) -> None:
         """Keep what is known of a trial; an earlier state of the same one is replaced."""
-        _write(self.path / "trials" / f"{trial.run}.json", asdict(trial))
+        write_text(self.path / "trials" / f"{trial.run}.json", json.dumps(asdict(trial), indent=1))
 
     def trials(self) -> list[Trial]:
         """All of them, in the order in which they began."""
@@ -132,9 +132,3 @@ class Ledger:
 def ledgers(root: Path) -> list[Ledger]:
     """All sweeps whose runs are stored below `root`."""
     return [Ledger.at(file.parent) for file in sorted((root / FOLDER).glob("*/sweep.json"))]
-
-
-def _write(file: Path, content: object) -> None:
-    beside = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
-    beside.write_text(json.dumps(content, indent=1))
-    os.replace(beside, file)

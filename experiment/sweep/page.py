@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from experiment.core.cost import duration
+from experiment.store.files import write_text
 from experiment.sweep import figures as pictures
 from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.settings import brief, importances, varied
@@ -19,9 +20,7 @@ def write(ledger: Ledger) -> Path:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"duration": duration, "brief": brief}
     page = ledger.path / "report.html"
-    beside = page.with_name(f".{page.name}")
-    beside.write_text(environment.get_template("sweep.html.j2").render(_values(ledger)), encoding="utf-8")
-    beside.replace(page)
+    write_text(page, environment.get_template("sweep.html.j2").render(_values(ledger)))
     return page
 
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiment.store.files import write_text
+
 EVERY = 0.5  # seconds between two looks, and between two notes
 
 
@@ -41,10 +43,8 @@ class Folder:
         if (now := time.monotonic()) - self.written < EVERY:
             return
         self.written = now
-        half = self.path / f"{_file(name)}.half"
         with suppress(OSError):  # a full disk must not end a fold for its bar
-            half.write_text(json.dumps({"name": name, **asdict(pulse)}))
-            half.replace(self.path / _file(name))
+            write_text(self.path / _file(name), json.dumps({"name": name, **asdict(pulse)}))
 
     def end(self, name: str) -> None:
         """The fold is no longer at work."""

@@ -27,8 +27,8 @@ def test_the_default_job_ends_with_a_table_of_three_models_and_its_run(first) ->
     table = done.stdout
     assert all(name in table for name in ("resnet ", "resnet_svm", "ensemble", "BalAcc", "AUROC", "Brier"))
     assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "evidence.json", "identity.json", "metrics.json", "oof.parquet", "repeat-0", "report.html", "report.md",
-        "samples.parquet", "shown.json", "splits.parquet", "thumbnails.json",
+        "bootstrap.npz", "config.yaml", "evidence.json", "identity.json", "metrics.json", "oof.parquet", "repeat-0",
+        "report.html", "report.md", "samples.parquet", "shown.json", "splits.parquet", "thumbnails.json",
     }  # fmt: skip
 
 

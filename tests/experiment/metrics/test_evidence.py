@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from itertools import combinations
 
@@ -8,6 +9,7 @@ import pytest
 from experiment.core.errors import UserError
 from experiment.core.tables import predictions
 from experiment.metrics import evidence as module
+from experiment.metrics.bootstrap import Bootstrap
 from experiment.metrics.comparison import holm
 from experiment.metrics.evidence import TESTED, Cohort, evidence, hardest
 from experiment.metrics.scores import METRICS, summarise
@@ -191,3 +193,35 @@ def test_the_hardest_images_are_wrong_on_average_over_repeats(make_samples):
     ]
     got = hardest(Cohort.of({"a": pd.concat(repeats)}, samples), 5)
     assert [(image["sample_id"], image["p"]["a"]) for image in got] == [("s000", pytest.approx(0.45))]
+
+
+def store(tables, samples, folder):
+    """The bootstrap of each table alone, as a run keeps it."""
+    files = {title: folder / f"{title}.npz" for title in tables}
+    for title, file in files.items():
+        alone = Cohort.of({title: tables[title]}, samples)
+        alone.bootstrap(title).save(file, alone.digest(title))
+    return files
+
+
+def test_stored_resamples_of_single_models_give_the_same_evidence(samples, tables, tmp_path, monkeypatch):
+    cohort, files = Cohort.of(tables, samples), store(tables, samples, tmp_path)
+    computed = evidence(cohort)
+    monkeypatch.setattr(Bootstrap, "run", None)  # nothing is resampled again
+    assert evidence(cohort, files) == computed
+
+
+@pytest.mark.parametrize("resamples", [200, 100])
+def test_stored_resamples_of_something_else_are_not_used(samples, tables, tmp_path, monkeypatch, resamples):
+    files = store(tables, samples, tmp_path)
+    tables["b"] = table(samples, 1.0, seed=9)
+    monkeypatch.setattr(module, "RESAMPLES", resamples)
+    cohort = Cohort.of(tables, samples)
+    assert evidence(cohort, {**files, "a": tmp_path / "nothing.npz"}) == evidence(cohort)
+
+
+def test_stored_resamples_of_other_patients_are_not_used(samples, tables, tmp_path):
+    files = store(tables, samples, tmp_path)
+    rows = samples.rows.assign(group=[f"other {number % 8}" for number in range(len(samples.rows))])
+    regrouped = Cohort.of(tables, dataclasses.replace(samples, rows=rows))
+    assert evidence(regrouped, files) == evidence(regrouped)

@@ -13,7 +13,7 @@ from experiment.report.content import gather
 from experiment.report.method_facts import spanned
 from experiment.report.result_facts import FACTS, facts
 from experiment.run.folds import FoldScheme
-from experiment.store.finished import FinishedRun, write_samples
+from experiment.store.runs import Run, write_samples
 
 CLAIM = [str(number) for number in range(1, 45)]
 LETTERS = {
@@ -64,11 +64,12 @@ def content(tmp_path, make_samples, monkeypatch):
             "folds": settings, "model": model, "trainer": {"max_epochs": 4, "precision": "32-true"}, "seed": seed,
         }  # fmt: skip
         (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (folder / "identity.json").write_text("{}")
         (folder / "metrics.json").write_text(json.dumps(summarise(oof, samples.classes, samples.positive)))
         oof.to_parquet(folder / "oof.parquet")
         splits.table.to_parquet(folder / "splits.parquet")
         write_samples(samples, folder / "samples.parquet")
-        return gather([*others, FinishedRun.at(folder)])
+        return gather([*others, Run.load(folder)])
 
     return make
 
@@ -150,7 +151,7 @@ def test_recorded_callbacks_say_which_epoch_is_kept(content):
     assert "epoch" not in facts(made)["selection"]
     keeper = {"_target_": "some.ModelCheckpoint", "monitor": "val/auroc"}
     for callbacks, kept in (({}, "net: last epoch"), ({"best": keeper}, "net: epoch with the best val/auroc")):
-        (made.last.path / "identity.json").write_text(json.dumps({"callbacks": callbacks}))
+        made.last.record["callbacks"] = callbacks
         assert facts(made)["selection"].startswith(kept + ";")
 
 

@@ -62,7 +62,7 @@ def content(tmp_path_factory, make_samples):
     both = finished_run(folder / "both-0", samples, skill=0.0, seed=2, inputs={NAMES[0]: one, NAMES[1]: two}, name="both")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evidence, "RESAMPLES", 50)
-        return gather(both.everyone())
+        return gather(both.with_inputs())
 
 
 def picture(sample):

@@ -36,8 +36,9 @@ def finished(tmp_path, config):
     path = tmp_path / "runs" / "net-0"
     (path / "repeat-0" / "fold-0").mkdir(parents=True)
     (path / "repeat-0" / "fold-0" / "finished.json").write_text("{}")
+    (path / "identity.json").write_text("{}")
     (path / "metrics.json").write_text('{"auroc": {"value": 0.5}}')
-    Command.of(config).finished([Result("net", Run(path, {}), 1, 1, {"auroc": {"value": 0.5}}, cost([]))])
+    Command.of(config).finished([Result("net", Run.load(path, "net"), 1, 1, {"auroc": {"value": 0.5}}, cost([]))])
     return path
 
 

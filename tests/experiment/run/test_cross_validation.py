@@ -19,12 +19,15 @@ from datamodules.synthetic import SyntheticDataModule
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError
 from experiment.core.tables import FinishedFold, predictions
+from experiment.metrics.bootstrap import Bootstrap
+from experiment.metrics.evidence import Cohort
+from experiment.report.evidence_file import Numbers
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe, plan
 from experiment.store.attempt import failure
-from experiment.store.finished import FinishedRun
 from experiment.store.lease import Lease
+from experiment.store.runs import Run
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import NoTracker
@@ -139,6 +142,18 @@ def test_repeats_predict_every_image_once_each(tiny_data, tmp_path: Path, log) -
     assert isinstance(result.run.fold(next(iter(validation(tiny_data, tmp_path, repeats=2).splits))), FinishedFold)
 
 
+def test_the_report_resamples_nothing_that_the_runs_have_resampled(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
+    last = validation(tiny_data, tmp_path).run(told("top", a=told("base")))[-1].run
+    monkeypatch.setattr(Bootstrap, "run", None)
+    runs = {run.title: run for run in Run.load(last.path).with_inputs()}
+    cohort = Cohort.of({title: run.oof for title, run in runs.items()}, last.samples)
+    shown = Numbers.of(cohort, runs, []).evidence["models"]["top"]["metrics"]
+    stored = json.loads((last.path / "metrics.json").read_text())
+    assert {(name, end): shown[name][end] for name in shown for end in ("low", "high")} == pytest.approx(
+        {(name, end): stored[name][end] for name in shown for end in ("low", "high")}, nan_ok=True, rel=0, abs=0
+    )
+
+
 def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: Path, log) -> None:
     elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(told("base"))[0].run.path
     log.clear()
@@ -147,7 +162,7 @@ def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: 
     assert {run for run, _, _ in log} == {"top"}
     assert [result.title for result in results] == ["taken", "top"]
     assert results[0].run.path == elsewhere
-    inputs = FinishedRun.at(results[1].run.path).inputs()
+    inputs = Run.load(results[1].run.path).inputs()
     assert {name: run.path for name, run in inputs.items()} == {"a": elsewhere}
 
 

@@ -8,7 +8,6 @@ from experiment.metrics import evidence
 from experiment.run import publish as publishing
 from experiment.run.publish import publish
 from experiment.store.results import Result
-from experiment.store.runs import Run
 from experiment.tracking.trackers import NoTracker
 
 OBJECTIVE = "val/balanced_accuracy"
@@ -56,7 +55,7 @@ def results(tmp_path, make_samples, monkeypatch):
     samples = make_samples([(2, 1), (1, 2)] * 4)
     one, two = (finished_run(tmp_path / name, samples, seed=seed) for seed, name in enumerate(("one", "two")))
     both = finished_run(tmp_path / "both", samples, seed=2, inputs={"one": one, "two": two})
-    return [Result(run.title, Run(run.path, {}), 3, 3, run.scores, run.cost) for run in (one, two, both)]
+    return [Result(run.title, run, 3, 3, run.scores, run.cost) for run in (one, two, both)]
 
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):

@@ -13,6 +13,7 @@ import pytest
 
 from experiment.store import lease
 from experiment.store.lease import Lease, holder
+from experiment.store.processes import started
 
 PROCESSES = 8
 
@@ -22,13 +23,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "repeat-0" / ".fold-3.lease"
 
 
-def abandon(path: Path, **told: Any) -> None:
+def abandon(path: Path, **content: Any) -> None:
     """A lease as a killed process leaves it."""
     path.unlink(missing_ok=True)
     with Lease.take(path) as taken:  # type: ignore[union-attr]
         text = json.loads(path.read_text())
         assert taken is not None
-    path.write_text(json.dumps({**text, "token": "abandoned", **told}))
+    path.write_text(json.dumps({**text, "token": "abandoned", **content}))
 
 
 def elsewhere(path: Path, silent: float) -> None:
@@ -82,7 +83,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(path: Path) -> None:
 
 def test_a_dead_process_that_nobody_buried_holds_nothing(path: Path) -> None:
     zombie = subprocess.Popen(["sleep", "60"])
-    abandon(path, pid=zombie.pid, started=lease._started(zombie.pid))
+    abandon(path, pid=zombie.pid, started=started(zombie.pid))
     assert not holder(path).stale  # type: ignore[union-attr]
     zombie.kill()
     os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)

@@ -8,7 +8,6 @@ from rich.console import Console
 from experiment.core.errors import UserError
 from experiment.store.attempt import attempt
 from experiment.store.lease import Lease
-from experiment.store.runs import IDENTITY
 from experiment.sweep.status import FoldStatus, print_status, runs
 
 
@@ -16,7 +15,6 @@ from experiment.sweep.status import FoldStatus, print_status, runs
 def run(tmp_path, make_samples):
     """A run of three folds of which the last is not there."""
     finished = finished_run(tmp_path / "net", make_samples([(2, 1), (1, 2)] * 4))
-    (finished.path / IDENTITY).write_text("{}")
     (finished.path / "repeat-0/fold-2/finished.json").unlink()
     (finished.path / "repeat-0/fold-2").rename(tmp_path / "elsewhere")
     return finished.path
@@ -68,8 +66,7 @@ def test_the_table_has_a_row_a_run_with_the_scores_of_its_folds(run):
 
 
 def test_complete_runs_can_be_left_out(tmp_path, make_samples):
-    whole = finished_run(tmp_path / "net", make_samples([(2, 1), (1, 2)] * 4))
-    (whole.path / IDENTITY).write_text("{}")
+    finished_run(tmp_path / "net", make_samples([(2, 1), (1, 2)] * 4))
     for complete, rows in ((True, 1), (False, 0)):
         said = io.StringIO()
         print_status(tmp_path, Console(file=said, width=120), complete)
