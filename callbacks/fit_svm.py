@@ -12,13 +12,13 @@ from callbacks.features import data_of, features_of
 from experiment.core import ranks
 from experiment.core.contracts import FitsOnFeatures, FoldModel
 from experiment.core.errors import not_allowed
-from experiment.core.symmetry import COUNT
+from experiment.core.symmetry import N_SYMMETRIES
 from experiment.core.tables import PARTS
 from experiment.core.timing import stage
 from experiment.run.hardware import return_memory
 from experiment.store.disk_cache import DiskCache
 
-FIT_VIEWS = (1, 4, COUNT)
+FIT_VIEWS = (1, 4, N_SYMMETRIES)
 
 
 class FitSVM(Callback):

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.errors import UserError, listed, not_allowed
 from experiment.core.tables import SampleTable
 
 ON_DUPLICATE = ("error", "tie")
@@ -28,7 +28,7 @@ def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
         raise UserError("there are no images.")
     twice = rows.loc[rows["sample_id"].duplicated(), "sample_id"]
     if len(twice):
-        raise UserError(f"given twice: {some(twice)}. Keep one row an image.")
+        raise UserError(f"given twice: {listed(twice)}. Keep one row an image.")
     present = sorted({samples.classes[index] for index in samples.target})
     if len(present) < 2:
         raise UserError(f"all {len(rows)} images are of the class {present[0]!r}; at least two classes are needed.")
@@ -41,7 +41,7 @@ def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
         what = "labels" if pair["target"].nunique() > 1 else "groups"
         values = {samples.classes[t] for t in pair["target"]} if what == "labels" else set(pair["group"])
         raise UserError(
-            f"the same image under two {what} ({some(sorted(values))}): {some(pair['sample_id'])}"
+            f"the same image under two {what} ({listed(sorted(values))}): {listed(pair['sample_id'])}"
             + (f", and {len(contradictions) - 1} more such sets" if len(contradictions) > 1 else "")
             + ". Mend the labels, or put such images into one group with data.on_duplicate=tie."
         )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from experiment.core import ranks
 from experiment.core.errors import UserError
-from experiment.core.symmetry import chosen, transform
+from experiment.core.symmetry import apply_symmetry, symmetry_indices
 
 
 class Augment(nn.Module):
@@ -23,7 +23,7 @@ class Augment(nn.Module):
         for name, value in (("contrast", contrast), ("brightness", brightness)):
             if not 0 <= value < 1:
                 raise UserError(f"data.augment.{name}={value} is not allowed; take 0 (off) or more, below 1.")
-        self.symmetries = chosen(flips, quarter_turns)
+        self.symmetries = symmetry_indices(flips, quarter_turns)
         self.contrast, self.brightness = contrast, brightness
 
     @property
@@ -32,7 +32,7 @@ class Augment(nn.Module):
         return self.contrast > 0 or self.brightness > 0
 
     def draw(self, count: int) -> Tensor:
-        """A symmetry for each image, (B,), indices of `experiment.core.symmetry.transform`."""
+        """A symmetry for each image, (B,), indices of `experiment.core.symmetry.apply_symmetry`."""
         return torch.tensor(self.symmetries)[ranks.own(lambda n: torch.randint(len(self.symmetries), (n,)), count)]
 
     def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class Augment(nn.Module):
         for index in self.symmetries:
             rows = (symmetry == index).nonzero().flatten().to(images.device)
             if len(rows):
-                out[rows] = transform(images[rows], index)
+                out[rows] = apply_symmetry(images[rows], index)
         if not self.changes_pixels:
             return out
         scale = 1 + self.contrast * self._drawn(images)

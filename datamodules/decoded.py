@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images import Pixels, pixel_digest, to_square
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 from experiment.store.disk_cache import Blocks, DiskCache, computed
 
 Read = Callable[[str], Pixels]
@@ -85,7 +85,7 @@ class DecodedImages:
             return None
 
         bad = [text for text in self._each(reason, self.sample_ids) if text]
-        return UserError(f"{len(bad)} unreadable: {some(bad)}. Replace or remove them.")
+        return UserError(f"{len(bad)} unreadable: {listed(bad)}. Replace or remove them.")
 
 
 class _UnreadableError(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 
 from datamodules.images import SUFFIXES, Pixels, read_image
 from datamodules.kfold import KFoldDataModule, Row
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 
 
 class FolderDataModule(KFoldDataModule):
@@ -61,7 +61,7 @@ class FolderDataModule(KFoldDataModule):
                 columns = [name.strip() for name in lines.fieldnames or () if name.strip()]
                 for column in ("image", "label"):
                     if column not in columns:
-                        raise UserError(f"{file} has no column {column!r}; its columns: {some(columns, 20)}.")
+                        raise UserError(f"{file} has no column {column!r}; its columns: {listed(columns, 20)}.")
                 used = [column for column in ("image", "label", "group") if column in columns]
                 for line in lines:
                     if any(line.pop(None, None) or ()):
@@ -96,10 +96,10 @@ class FolderDataModule(KFoldDataModule):
             if not inside(path if os.path.islink(path) else os.path.dirname(path))
         ]
         if outside:
-            raise UserError(f"{file} names paths outside data.root={self.root}: {some(outside)}.")
+            raise UserError(f"{file} names paths outside data.root={self.root}: {listed(outside)}.")
         absent = [image for image, path in zip(images, paths, strict=True) if not os.path.isfile(path)]
         if absent:
-            raise UserError(f"{file} names {len(absent)} images that are not there: {some(absent)}.")
+            raise UserError(f"{file} names {len(absent)} images that are not there: {listed(absent)}.")
 
     def _from_folders(self) -> list[Row]:
         rows = [

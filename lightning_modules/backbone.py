@@ -10,7 +10,7 @@ from torchvision import models
 
 from experiment.core.contracts import Batch
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.symmetry import COUNT, transform
+from experiment.core.symmetry import N_SYMMETRIES, apply_symmetry
 from experiment.store.disk_cache import Blocks
 from experiment.store.tensor_digest import tensor_digest
 from lightning_modules.activations import Activations, as_rows
@@ -43,8 +43,8 @@ class SkipBackbone(nn.Module):
         if not taps or len(set(taps)) < len(taps):
             raise UserError(f"backbone.taps={list(taps)} is not allowed; name at least one, each once.")
         check_pooling("backbone.pooling", pooling)
-        if symmetries not in (1, 4, COUNT):
-            raise not_allowed("backbone.symmetries", symmetries, (1, 4, COUNT))
+        if symmetries not in (1, 4, N_SYMMETRIES):
+            raise not_allowed("backbone.symmetries", symmetries, (1, 4, N_SYMMETRIES))
         self.name, self.known = name, tuple(known.values())
         self.taps = tuple(known[tap] for tap in taps)
         self.pooling, self.symmetries = tuple(pooling), symmetries
@@ -151,7 +151,7 @@ class SkipBackbone(nn.Module):
         assert self.frozen is not None
         features, last = [], []
         for index in symmetries:  # one after the other: all at once are slower, and take their number times the memory
-            maps = self.maps(transform(images, index), self.frozen)
+            maps = self.maps(apply_symmetry(images, index), self.frozen)
             last.append(maps[self.frozen].permute(0, 2, 3, 1))
             if index < self.symmetries:
                 features.append(pooled(maps))
@@ -177,7 +177,7 @@ class SkipBackbone(nn.Module):
         results = []
         for start in range(0, count, together):
             # four symmetries: the quarter turns, which 0..3 are
-            views = [transform(images, index) for index in range(start, min(start + together, count))]
+            views = [apply_symmetry(images, index) for index in range(start, min(start + together, count))]
             results.append(function(torch.cat(views)).unflatten(0, (len(views), len(images))))
         return torch.cat(results).mean(dim=0)
 

@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment.core import ranks
-from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.class_weights import balanced_weights, check_class_weights
 from experiment.core.contracts import Batch
 from experiment.core.errors import UserError, not_allowed
 from lightning_modules.backbone import SkipBackbone
@@ -100,7 +100,7 @@ class ResNet(OnFeatures):
         if stage == "fit" and self.hparams["class_weights"] == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
-            self.class_weight.copy_(balanced(target, len(self.classes)))
+            self.class_weight.copy_(balanced_weights(target, len(self.classes)))
 
     @property
     def columns(self) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.errors import UserError, listed, not_allowed
 from experiment.core.identity import file_digest
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
@@ -115,6 +115,6 @@ def _fitting(name: str, weights: str, state: Mapping[str, Tensor]) -> dict[str, 
         told = [("missing", missing), ("not of this network", further), ("of another shape", shapes)]
         raise UserError(
             f"backbone.weights={weights} does not fit {name}: "
-            + "; ".join(f"{len(keys)} {what}: {some(keys, 3)}" for what, keys in told if keys)
+            + "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in told if keys)
         )
     return {key: state.get(key, torch.tensor(0)) for key in wanted}

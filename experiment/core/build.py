@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import execution_whitelist, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import kind_of
@@ -17,6 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("datamodules.*", "lightning_modules.*", "callbacks.*", "experiment.*")
 TRUSTED = (*OWN, "pytorch_lightning.*")
 """Packages whose classes a config may name: a config file must not be able to run arbitrary code."""
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain Python values, which are hashed, stored and passed to constructors.
+
+    Raises:
+        MissingMandatoryValue: a mandatory value has not been set.
+    """
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def build(config: Mapping[str, Any], **further: Any) -> Any:

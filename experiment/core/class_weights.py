@@ -13,6 +13,6 @@ def check_class_weights(key: str, value: str) -> None:
         raise not_allowed(key, value, CLASS_WEIGHTS)
 
 
-def balanced(target: Tensor, classes: int) -> Tensor:
+def balanced_weights(target: Tensor, classes: int) -> Tensor:
     """N / (K · rows of the class), (K,), from class indices (N,); a class without rows counts as one of one row."""
     return len(target) / (classes * target.bincount(minlength=classes).clamp_min(1))

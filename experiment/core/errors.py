@@ -16,11 +16,11 @@ def not_allowed(what: str, value: object, allowed: Iterable[object]) -> UserErro
     return UserError(f"{what}={value} is not allowed; allowed: {', '.join(options)}.{hint}")
 
 
-def some(names: Iterable[object], limit: int = 5) -> str:
+def listed(names: Iterable[object], limit: int = 5) -> str:
     """The first few of many names, and how many more there are: ``'a, b and 7 more'``."""
-    listed = [str(name) for name in names]
-    more = len(listed) - limit
-    return ", ".join(listed[:limit]) + (f" and {more} more" if more > 0 else "")
+    texts = [str(name) for name in names]
+    more = len(texts) - limit
+    return ", ".join(texts[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def one_line(error: BaseException) -> str:

@@ -70,7 +70,7 @@ def stage(name: str, images: int = 0) -> Iterator[None]:
         stages.inner = outside + elapsed
 
 
-def spend(step: str, seconds: float) -> None:
+def record_step(step: str, seconds: float) -> None:
     """Count time of training steps, if anyone is recording."""
     if (stages := _current.get()) is not None:
         stages.steps[step] = stages.steps.get(step, 0.0) + seconds

@@ -14,7 +14,7 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 CELLS = 2_000_000  # resamples × rows worked on at a time: 16 MB an array
-RARE = 6  # of so many patients all are missed by exp(-6), 0.2 %, of unstratified resamples
+STRATIFY_BELOW = 6  # of so many patients all are missed by exp(-6), 0.2 %, of unstratified resamples
 JACKKNIFED = 1000  # above this many patients the acceleration is too near 0 to be worth leaving each one out
 Statistic = Callable[[NDArray[np.float64]], Mapping[str, Floats]]
 """Row weights (B, N) to named values (B,)."""
@@ -34,7 +34,7 @@ class Clusters:
 
     @classmethod
     def of(cls, target: NDArray[np.int64], group: NDArray[np.object_]) -> "Clusters":
-        """Patients from `group` (N,), and strata where a class of `target` (N,) is shown by fewer than `RARE` patients.
+        """Patients from `group` (N,), and strata where a class of `target` (N,) is in fewer than `STRATIFY_BELOW` patients.
 
         Otherwise there is one stratum: strata hold the share of each class fixed, as a new cohort would not, and make the
         intervals of whatever depends on it too narrow. A stratum of one patient could not vary; it is counted to the largest.
@@ -42,7 +42,7 @@ class Clusters:
         names, of_row = np.unique(group.astype(str), return_inverse=True)
         shows = np.zeros((len(names), int(target.max()) + 1), dtype=bool)
         shows[of_row, target] = True
-        if shows.sum(axis=0).min() >= RARE:
+        if shows.sum(axis=0).min() >= STRATIFY_BELOW:
             return cls(of_row, np.zeros(len(names), dtype=np.intp))
         _, stratum, size = np.unique(shows, axis=0, return_inverse=True, return_counts=True)
         stratum = np.where(size[stratum.ravel()] < 2, size.argmax(), stratum.ravel())

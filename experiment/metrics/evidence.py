@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 from experiment.core.tables import SampleTable
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.calibration import brier_decomposition, reliability, slope_and_intercept
@@ -63,7 +63,7 @@ class Cohort:
             for repeat, predicted in table.groupby("repeat"):
                 if odd := kept ^ set(predicted["sample_id"]):
                     raise UserError(
-                        f"{title} (repeat {repeat}) does not predict the same images as {first}: {some(sorted(odd))}."
+                        f"{title} (repeat {repeat}) does not predict the same images as {first}: {listed(sorted(odd))}."
                     )
         rows = samples.rows.loc[samples.rows["sample_id"].isin(kept)]
         ids = rows["sample_id"].to_numpy(dtype=object)

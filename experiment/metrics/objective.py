@@ -11,7 +11,7 @@ from experiment.core.tables import MARKER, FinishedFold
 from experiment.metrics.scores import METRICS
 
 SECONDS = "seconds"
-PARTS = ("val", "test")
+SCORED_PARTS = ("val", "test")
 SMALLER_IS_BETTER = ("brier", SECONDS)
 
 
@@ -26,7 +26,7 @@ class Objective:
     name: str
 
     def __post_init__(self) -> None:
-        allowed = [f"{part}/{metric}" for part in PARTS for metric in METRICS]
+        allowed = [f"{part}/{metric}" for part in SCORED_PARTS for metric in METRICS]
         if self.name not in (*allowed, SECONDS):
             raise not_allowed("objective", self.name, [*allowed, SECONDS])
 

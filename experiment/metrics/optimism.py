@@ -15,7 +15,7 @@ import torch
 from sklearn.metrics import roc_curve
 from torch import Tensor
 
-from experiment.core.class_weights import balanced
+from experiment.core.class_weights import balanced_weights
 from experiment.metrics.combiners import COMBINERS, NEED_VAL, Combiner
 from experiment.metrics.scores import score
 
@@ -56,7 +56,7 @@ class Seen:
     @cached_property
     def combined(self) -> dict[str, Way]:
         """Every combiner, having learned from these rows, with classes having the same say."""
-        weight = balanced(self.target, self.p.shape[-1])
+        weight = balanced_weights(self.target, self.p.shape[-1])
         found: dict[str, Way] = {}
         for name, combiner_of in COMBINERS.items():
             combiner = combiner_of(len(self.p), self.p.shape[-1])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiment.core.errors import some
+from experiment.core.errors import listed
 from experiment.core.tables import FinishedFold, SampleTable, Split, probability_columns
 
 
@@ -35,15 +35,15 @@ def check_oof(table: pd.DataFrame, splits: Sequence[Split], classes: Sequence[st
     expected = {(split.repeat, split.fold, sample) for split in splits for sample in split.test}
     rows = list(zip(table["repeat"], table["fold"], table["sample_id"], strict=True))
     if len(rows) != len(set(rows)):
-        raise ValueError(f"out-of-fold table: rows given twice: {some({row for row in rows if rows.count(row) > 1})}")
+        raise ValueError(f"out-of-fold table: rows given twice: {listed({row for row in rows if rows.count(row) > 1})}")
     if missing := expected - set(rows):
-        raise ValueError(f"out-of-fold table: no prediction for (repeat, fold, sample) {some(sorted(missing))}")
+        raise ValueError(f"out-of-fold table: no prediction for (repeat, fold, sample) {listed(sorted(missing))}")
     if strangers := set(rows) - expected:
-        raise ValueError(f"out-of-fold table: not test rows of their fold: {some(sorted(strangers))}")
+        raise ValueError(f"out-of-fold table: not test rows of their fold: {listed(sorted(strangers))}")
     p = probabilities(table, classes)
     wrong = ~np.isfinite(p).all(axis=1) | (p < 0).any(axis=1) | (np.abs(p.sum(axis=1) - 1) > 1e-5)
     if wrong.any():
-        raise ValueError(f"out-of-fold table: not probabilities that sum to one: {some(table['sample_id'][wrong])}")
+        raise ValueError(f"out-of-fold table: not probabilities that sum to one: {listed(table['sample_id'][wrong])}")
     if table["target"].isna().any() or not set(table["target"]) <= set(classes):
         raise ValueError(f"out-of-fold table: targets {sorted(set(map(str, table['target'])))} are not of {list(classes)}")
 

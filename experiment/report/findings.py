@@ -10,7 +10,7 @@ import pandas as pd
 from experiment.metrics.evidence import TESTED, Cohort, pair_of
 
 FEW_PATIENTS = 20  # below it a cluster bootstrap has little to draw from
-RARE = 0.2  # share of a class below which accuracy and probabilities mislead
+RARE_SHARE = 0.2  # share of a class below which accuracy and probabilities mislead
 MISCALIBRATED = 0.05  # expected calibration error
 UNSTEADY = 0.05  # standard deviation of the AUROC over folds
 SHIFTED = 0.02  # how far the pooled AUROC may lie below the folds' mean
@@ -94,7 +94,7 @@ def warnings(
             f"p-value a test can give is {2.0 ** (1 - cohort.clusters.count):.2g}."
         )
     share = float(cohort.is_positive.mean())
-    if min(share, float((~cohort.is_positive).mean())) < RARE:
+    if min(share, float((~cohort.is_positive).mean())) < RARE_SHARE:
         told.append(
             f"One class is rare (positives {share:.0%}): read balanced accuracy and AUPRC, not accuracy; models with balanced "
             "class weights give probabilities for equally frequent classes, which are too high here."

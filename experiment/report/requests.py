@@ -12,7 +12,7 @@ from experiment.report.thumbnails import Picture, all_kept
 from experiment.store.finished import FinishedRun
 
 
-def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedRun], Path]:
+def load_runs(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedRun], Path]:
     """The runs to show, and where to write: one run brings those that it is built on.
 
     Raises:
@@ -31,7 +31,7 @@ def requested(run: str | Sequence[str], out: str | None) -> tuple[list[FinishedR
     return runs, Path(out) if out else beside
 
 
-def report_on(runs: Sequence[FinishedRun], folder: Path) -> Path:
+def build_report(runs: Sequence[FinishedRun], folder: Path) -> Path:
     """Write the report of these runs into `folder`; the last one is the one asked for."""
     place = folder.resolve()
     content = gather(runs, place)

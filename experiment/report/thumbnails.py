@@ -16,7 +16,7 @@ from PIL import Image
 
 from experiment.report.content import Content
 
-FILE = "thumbnails.json"
+THUMBNAILS_FILE = "thumbnails.json"
 SIDE = 320  # pixels: twice what the page gives them
 
 Picture = Callable[[str], NDArray[np.uint8]]
@@ -48,7 +48,7 @@ def thumbnails(content: Content, folder: Path, picture: Picture | None) -> tuple
                 missing = f"Some pictures are left out: {error}."
                 break
         found[sample] = digest
-    (folder / FILE).write_text(json.dumps({digest: kept[digest] for digest in found.values()}))
+    (folder / THUMBNAILS_FILE).write_text(json.dumps({digest: kept[digest] for digest in found.values()}))
     return {sample: kept[digest] for sample, digest in found.items()}, missing
 
 
@@ -60,7 +60,7 @@ def _digests(content: Content) -> dict[str, str]:
 
 def _kept(content: Content, folder: Path) -> dict[str, str]:
     """What earlier reports on these runs, or in this folder, show."""
-    files = [place / FILE for place in (*(run.path for run in content.runs.values()), folder)]
+    files = [place / THUMBNAILS_FILE for place in (*(run.path for run in content.runs.values()), folder)]
     return {digest: address for file in files if file.is_file() for digest, address in json.loads(file.read_text()).items()}
 
 

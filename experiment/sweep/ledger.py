@@ -21,7 +21,7 @@ import numpy as np
 from experiment.core.errors import UserError
 from experiment.metrics.objective import Objective, objectives
 
-FOLDER = "sweeps"  # below the runs
+SWEEPS_FOLDER = "sweeps"  # below the runs
 State = Literal["running", "complete", "raced out", "failed"]
 
 
@@ -85,7 +85,7 @@ class Ledger:
             UserError: trials of this name answer another question.
         """
         asked = {"question": question, "objective": list(named)}
-        path = root / FOLDER / (name or f"{question[:12]}-{'-'.join(named).replace('/', '-')}")
+        path = root / SWEEPS_FOLDER / (name or f"{question[:12]}-{'-'.join(named).replace('/', '-')}")
         file = path / "sweep.json"
         if not file.exists():
             (path / "trials").mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class Ledger:
             UserError: there is none.
         """
         if not (path / "sweep.json").is_file():
-            raise UserError(f"{path} holds no sweep: it has no sweep.json. Sweeps are in {FOLDER}/ below the runs.")
+            raise UserError(f"{path} holds no sweep: it has no sweep.json. Sweeps are in {SWEEPS_FOLDER}/ below the runs.")
         return cls(path, objectives(json.loads((path / "sweep.json").read_text())["objective"]))
 
     @property
@@ -131,7 +131,7 @@ class Ledger:
 
 def ledgers(root: Path) -> list[Ledger]:
     """All sweeps whose runs are stored below `root`."""
-    return [Ledger.at(file.parent) for file in sorted((root / FOLDER).glob("*/sweep.json"))]
+    return [Ledger.at(file.parent) for file in sorted((root / SWEEPS_FOLDER).glob("*/sweep.json"))]
 
 
 def _write(file: Path, content: object) -> None:

@@ -13,7 +13,7 @@ from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from experiment.core.errors import UserError
 from experiment.metrics.objective import objectives
 from experiment.store.lease import Lease, holder
-from experiment.sweep.ledger import FOLDER
+from experiment.sweep.ledger import SWEEPS_FOLDER
 
 log = logging.getLogger(__name__)
 LEASE, LOST, ERROR = "lease", "lost", "error"  # attributes of trials
@@ -46,7 +46,7 @@ class OptunaStudy(OptunaSweeper):
         named = ours.config.objective
         aims = objectives(named if isinstance(named, str) else list(named))
         # By its lease others know whether the process that asked for a trial is still there to tell what came of it.
-        processes = Path(ours.config.paths.runs).resolve() / FOLDER / ".processes"
+        processes = Path(ours.config.paths.runs).resolve() / SWEEPS_FOLDER / ".processes"
         lease = Lease.take(processes / uuid.uuid4().hex)
         assert lease is not None
         # To make the study, and to ask: else two processes would both ask for the last trial.

@@ -11,7 +11,7 @@ from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.settings import brief, importances, varied
 
 TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
-SHOWN = 50  # trials in the table
+MAX_ROWS = 50  # trials in the table
 
 
 def write(ledger: Ledger) -> Path:
@@ -62,8 +62,8 @@ def _values(ledger: Ledger) -> dict[str, Any]:
         "objectives": [aim.name for aim in ledger.objective],
         "optimistic": any(aim.name.startswith("test/") for aim in ledger.objective),
         "columns": columns,
-        "rows": [*ranked, *others][:SHOWN],
-        "left_out": max(0, len(trials) - SHOWN),
+        "rows": [*ranked, *others][:MAX_ROWS],
+        "left_out": max(0, len(trials) - MAX_ROWS),
         "folds": f"{done} of {full * len(trials)} folds" if full else "",
         "seconds": sum(trial.seconds for trial in trials),
         "figures": figures,

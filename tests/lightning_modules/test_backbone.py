@@ -5,7 +5,7 @@ from tiny import BACKBONE
 from torchvision import models
 
 from experiment.core.errors import UserError
-from experiment.core.symmetry import transform
+from experiment.core.symmetry import apply_symmetry
 from lightning_modules.backbone import SkipBackbone
 from lightning_modules.taps import RESNETS, pool, taps_of
 
@@ -77,7 +77,7 @@ def test_averaged_features_do_not_change_when_the_image_is_turned_or_mirrored(sy
     net = backbone(symmetries=symmetries)
     image = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        views = torch.cat([net.skip_features(transform(image, index)) for index in range(symmetries)])
+        views = torch.cat([net.skip_features(apply_symmetry(image, index)) for index in range(symmetries)])
         plain = backbone().skip_features(image)
     torch.testing.assert_close(views, views[:1].expand_as(views), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(views[:1], plain, rtol=1e-2)
