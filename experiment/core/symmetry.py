@@ -1,4 +1,4 @@
-"""The eight symmetries of the square (dihedral group D4): an EM image has no up and no left."""
+"""Eight symmetries of the square (dihedral group D4): an EM image has no preferred orientation."""
 
 import torch
 from torch import Tensor
@@ -16,6 +16,6 @@ def apply_symmetry(images: Tensor, index: int) -> Tensor:
 
 
 def symmetry_indices(flips: bool, quarter_turns: bool) -> tuple[int, ...]:
-    """Indices of the symmetries that mirroring and quarter turns generate (a half turn is two mirrors)."""
+    """Return the indices of the symmetries that flips and quarter turns generate (a half turn is two flips)."""
     turns = range(4) if quarter_turns else ((0, 2) if flips else (0,))
     return tuple(turn + mirror for mirror in ((0, 4) if flips else (0,)) for turn in turns)
