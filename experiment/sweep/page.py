@@ -1,4 +1,4 @@
-"""The page of a sweep: what was tried, what is best, and which settings matter."""
+"""Page of a sweep: trials, best settings, and the importance of settings."""
 
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,22 @@ from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.settings import brief, importances, varied
 
 TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
-MAX_ROWS = 50  # trials in the table
+MAX_ROWS = 50  # of the table of trials
 
 
 def write(ledger: Ledger) -> Path:
-    """Write ``report.html`` into the sweep's folder; returns its path."""
+    """Write ``report.html`` into the sweep's folder; return its path."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"duration": duration, "brief": brief}
     page = ledger.path / "report.html"
-    beside = page.with_name(f".{page.name}")
-    beside.write_text(environment.get_template("sweep.html.j2").render(_values(ledger)), encoding="utf-8")
-    beside.replace(page)
+    hidden = page.with_name(f".{page.name}")  # renamed when complete
+    hidden.write_text(environment.get_template("sweep.html.j2").render(_values(ledger)), encoding="utf-8")
+    hidden.replace(page)
     return page
 
 
 def headline(ledger: Ledger) -> list[str]:
-    """The best setting, and what it took to find it."""
+    """Return the best settings, and the number of trials by state, as sentences."""
     trials, ranked = ledger.trials(), ledger.best_first()
     states = [f"{n} {state}" for state in ("complete", "raced out", "running", "failed") if (n := _count(trials, state))]
     tried = f"{len(trials)} settings tried: {', '.join(states)}."
