@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.core.config import plain
+from experiment.core.build import build, plain, relocated
 from experiment.run.cores import sleep_while_waiting
 from experiment.run.importing import leaving_at_once
 from experiment.terminal.cli import one_line_errors
@@ -19,7 +19,6 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     config = plain(cfg)
-    from experiment.core.build import build, relocated
     from experiment.explain.explanations import explain
     from experiment.store.runs import Run
     from experiment.terminal.consoles import out, quiet

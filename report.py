@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.terminal.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -17,11 +17,11 @@ CONF = Path(__file__).resolve().parent / "conf"
 def main(cfg: DictConfig) -> None:
     """Read the runs, gather what they prove, write the page. Nothing is trained."""
     config = plain(cfg)
-    from experiment.report.requests import report_on, requested
+    from experiment.report.requests import build_report, load_runs
     from experiment.terminal.consoles import out
 
-    runs, folder = requested(config["run"], config["out"])
-    page = report_on(runs, folder)
+    runs, folder = load_runs(config["run"], config["out"])
+    page = build_report(runs, folder)
     out.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.terminal.cli import one_line_errors
 
 CONF = Path(__file__).resolve().parent / "conf"

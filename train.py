@@ -8,7 +8,7 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.run.cluster import share_code
 from experiment.run.cores import sleep_while_waiting
 from experiment.run.importing import leaving_at_once, without_collection

@@ -1,4 +1,4 @@
-"""Comparisons that the docs quote, one command each. Processes that they start wait as those of the project do."""
+"""Benchmarks that the docs quote, one command each. Their worker threads wait like those of the project."""
 
 from experiment.run.cores import sleep_while_waiting
 

@@ -1,8 +1,8 @@
-"""How fast this machine can be: forward passes of a bare ResNet-18 up to layer4, at the precision that the project takes.
+"""Upper bound of this machine's speed: forward passes of a bare ResNet-18 up to layer4, at the project's precision.
 
     python -m benchmarks.bare_forward --image-size 160 --images 910
 
-No decoding, pooling or views: what features cost at least. Prints JSON.
+No decoding, pooling or views: the least cost of features. Prints JSON.
 """
 
 import argparse
@@ -20,8 +20,8 @@ WARM_UP = 3
 
 
 def seconds_of_features(size: int, images: int) -> float:
-    """Seconds for the forward passes of this many square images."""
-    keep_freed_memory()  # the project does so too; without it the bare rate would be too easy to come near to
+    """Measure the seconds of forward passes for this many square images."""
+    keep_freed_memory()  # as in the project; without it the bare rate would be too slow a reference
     net = create_feature_extractor(resnet18().eval(), ["layer4"]).to(memory_format=torch.channels_last)
     batch = torch.rand(BATCH, 3, size, size).contiguous(memory_format=torch.channels_last)
     bfloat16 = best_precision("cpu") == "bf16-mixed"

@@ -1,8 +1,8 @@
-"""A larger data set from a real one: copies of each image, shifted by a few pixels and with noise, so that none are the same.
+"""Larger data set from a real one: copies of each image, shifted by a few pixels and with noise, so that all differ.
 
     python -m benchmarks.more_images --data DIR --out OTHER --copies 10
 
-Good for timing, not for scores: a copy's group is the image's own with a number.
+Good for timing, not for scores: the copies of an image are in different groups.
 """
 
 import argparse
@@ -19,7 +19,7 @@ NOISE = 0.01  # standard deviation, of the full range
 
 
 def varied(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """The image shifted by up to `SHIFT` pixels each way (what leaves on one side enters on the other), with noise."""
+    """Return the image with noise, cyclically shifted by up to `SHIFT` pixels in each direction."""
     down, right = rng.integers(-SHIFT, SHIFT + 1, size=2)
     full = np.iinfo(pixels.dtype).max
     moved = np.roll(pixels, (down, right), axis=(0, 1)).astype(np.float32)
@@ -28,7 +28,7 @@ def varied(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def write_copies(data: Path, out: Path, copies: int) -> None:
-    """Write variants of each image that ``labels.csv`` in `data` names to `out`, with a ``labels.csv`` of their own."""
+    """Write variants of each image in ``labels.csv`` of `data` to `out`, with a new ``labels.csv``."""
     rng = np.random.default_rng(0)
     out.mkdir(parents=True, exist_ok=True)
     with (data / "labels.csv").open(newline="", encoding="utf-8-sig") as text:

@@ -1,9 +1,9 @@
-"""What a careful user would write with torchvision and scikit-learn: the reference of `benchmarks.speed`.
+"""Reference script of `benchmarks.speed`: code that a careful user would write with torchvision and scikit-learn.
 
     python -m benchmarks.plain --data DIR --weights FILE
 
-prints seconds and out-of-fold scores as JSON. No code of the project: float32 in torch's own layout and number of threads,
-images decoded in every epoch, a grid search on all cores. Nothing is slower than such a script would have it.
+prints seconds and out-of-fold scores as JSON. It uses no code of the project: float32 in torch's default layout and number of
+threads, images decoded in every epoch, a grid search on all cores. Nothing is slower than usual in such a script.
 """
 
 import argparse
@@ -33,11 +33,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Library:
-    """What a library makes of a ResNet-18 and a state dict without classifier.
+    """ResNet-18 of a library, from a state dict without classifier.
 
     Attributes:
-        classifier: the network with two outputs.
-        taps: images to the outputs of layer1, layer2 and layer3.
+        classifier: builds the network with two outputs.
+        taps: builds a function from images to the outputs of layer1, layer2 and layer3.
     """
 
     classifier: Callable[[State], nn.Module]
@@ -46,15 +46,15 @@ class Library:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """Settings of the script.
 
     Attributes:
         data: folder with ``labels.csv`` (image, label, group); the last label in alphabetical order is the positive class.
         weights: file of a ResNet-18 state dict, whose ``fc`` is not used; ``none`` for random weights.
         image_size: images are resized to squares of this side.
-        epochs: of fine-tuning.
-        folds: outer folds, by group.
-        workers: processes that decode.
+        epochs: epochs of fine-tuning.
+        folds: number of outer folds, by group.
+        workers: number of processes that decode.
         models: ``resnet``, ``svm`` or both; both are averaged as ``ensemble``.
     """
 
@@ -68,7 +68,7 @@ class Settings:
 
 
 def run(settings: Settings, library: Library) -> dict[str, dict[str, float] | dict[str, dict[str, float]]]:
-    """Cross-validate. Returns seconds of each stage and, for each model, scores over all out-of-fold rows."""
+    """Cross-validate; return seconds per stage and, per model, scores over all out-of-fold rows."""
     began = time.perf_counter()
     rows, state = read_labels(settings.data), _state(settings.weights)
     target, group = rows["target"].to_numpy(), rows["group"].to_numpy()

@@ -1,4 +1,4 @@
-"""The images of the plain scripts: a labels file, and a Dataset that decodes and resizes whenever an image is asked for."""
+"""Images of the plain scripts: a labels file, and a Dataset that decodes and resizes at each access."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ BATCH = 16
 
 
 def read_labels(data: str) -> pd.DataFrame:
-    """Rows of ``labels.csv`` below `data`: path, group, and target (1 for the last label in alphabetical order)."""
+    """Read ``labels.csv`` in `data`: path, group, and target (1 for the last label in alphabetical order)."""
     rows = pd.read_csv(Path(data) / "labels.csv", dtype=str)
     labels = sorted(set(rows["label"]))
     if len(labels) != 2:
@@ -46,7 +46,7 @@ def _quarter_turns(image: Tensor) -> Tensor:
 
 
 def loader(rows: pd.DataFrame, size: int, workers: int, train: bool) -> DataLoader[tuple[Tensor, int]]:
-    """Batches of (images, targets): shuffled and augmented to train, else in order."""
+    """Return batches of (images, targets): shuffled and augmented for training, else in order."""
     return DataLoader(
         Images(rows, size, augmented=train), BATCH, shuffle=train, drop_last=train and len(rows) > BATCH,
         num_workers=workers, persistent_workers=train and workers > 0,

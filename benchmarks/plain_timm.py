@@ -1,4 +1,4 @@
-"""The plain script with timm's network and timm's own feature extraction: `python -m benchmarks.plain_timm` (extra: bench)."""
+"""Plain script with timm's network and feature extraction: `python -m benchmarks.plain_timm` (extra: bench)."""
 
 from collections.abc import Callable, Iterable
 

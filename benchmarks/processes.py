@@ -1,7 +1,7 @@
-"""A fresh process, measured: seconds, processor seconds, memory.
+"""Measurement of a new process: seconds, processor seconds, memory.
 
-Linux counts the memory of the process that starts another towards the other's peak: this module and whoever uses it to
-measure must stay small, without torch or numpy.
+Linux counts the memory of a parent process towards the peak of its child: this module and its callers must stay small, without
+torch or numpy.
 """
 
 import os
@@ -16,13 +16,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that ended well.
+    """Process that ended without an error.
 
     Attributes:
-        seconds: from start to end, as a person waits.
+        seconds: wall time from start to end.
         cpu_seconds: user and system time of the process and its children.
-        peak_gb: largest resident memory of it or of one of its children, whichever was larger, in GiB.
-        stdout: what it printed.
+        peak_gb: largest resident memory of the process or one of its children, in GiB.
+        stdout: output of the process.
     """
 
     seconds: float
@@ -32,21 +32,21 @@ class Finished:
 
 
 def measured(command: Sequence[str | Path], folder: Path) -> Finished:
-    """Run `command` in `folder` to its end.
+    """Run `command` in `folder` and measure it.
 
     Raises:
-        RuntimeError: it ended with an error; the last line it wrote about that.
+        RuntimeError: the process ended with an error; the message has the last line of its stderr.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)  # Popen would wait for it once more
+        process.returncode = os.waitstatus_to_exitcode(status)  # otherwise Popen waits for it again
         out.seek(0)
         err.seek(0)
         if process.returncode:
-            told = err.read().strip().splitlines() or ["no reason given"]
-            raise RuntimeError(f"it ended with {process.returncode}: {told[-1]}")
+            lines = err.read().strip().splitlines() or ["no message on stderr"]
+            raise RuntimeError(f"it ended with {process.returncode}: {lines[-1]}")
         unit = 2**10 if sys.platform == "linux" else 1  # macOS counts bytes
         return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**30, out.read())

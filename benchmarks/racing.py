@@ -1,4 +1,4 @@
-"""What a race over folds saves and costs: an exhaustive sweep, replayed in many orders with and without giving trials up.
+"""Savings and costs of a race over folds: an exhaustive sweep, replayed in many orders with and without racing.
 
 python train.py -m sweep.name=all model=resnet_svm model.svm.C=0.01,0.1,1,10,100 …     an exhaustive sweep first
 python -m benchmarks.racing runs/sweeps/all
@@ -16,7 +16,7 @@ ORDERS = 200
 
 
 def replay(trials: list[Folds], chance: float) -> tuple[float, float]:
-    """Trials in this order with a race: the best mean over folds of those that end, and the share of folds evaluated."""
+    """Race these trials in order; return the best mean over folds of complete trials, and the share of folds evaluated."""
     k = len(trials[0])
     complete: list[Folds] = []
     evaluated = 0
@@ -32,7 +32,7 @@ def replay(trials: list[Folds], chance: float) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a table: by chance, the share of folds evaluated, and what the best found lacks of the best there is."""
+    """Print a table by chance: share of folds evaluated, and the loss against the best trial of the sweep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", type=Path, help="folder of an exhaustive sweep")
     ledger = Ledger.at(parser.parse_args().sweep)
@@ -44,8 +44,8 @@ def main() -> None:
     print(f"{len(trials)} trials, {ORDERS} orders; {ledger.objective[0].name}")
     print("| race | folds evaluated, mean (worst) | points below the best, mean (95th percentile, worst) |\n|---|---|---|")
     for chance in (0.0, 0.01, 0.05, 0.1, 0.2):
-        found, share = np.array([replay([trials[i] for i in order], chance) for order in orders]).T
-        lost = 100 * (best - found)
+        best_of_race, share = np.array([replay([trials[i] for i in order], chance) for order in orders]).T
+        lost = 100 * (best - best_of_race)
         shares, lacks = f"{share.mean():.0%} ({share.max():.0%})", f"{np.quantile(lost, 0.95):.2f}, {lost.max():.2f}"
         print(f"| {chance} | {shares} | {lost.mean():.2f} ({lacks}) |")
 

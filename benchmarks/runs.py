@@ -1,4 +1,4 @@
-"""One run of one setting: its command, and what it tells when it has ended."""
+"""Run of one setting: its command and its result."""
 
 import csv
 import json
@@ -14,15 +14,15 @@ from benchmarks.tables import Measurement
 
 @dataclass(frozen=True)
 class Question:
-    """What is the same for every setting.
+    """Parameters that all settings share.
 
     Attributes:
         data: folder with ``labels.csv`` (image, label, group).
         weights: file of a ResNet-18 state dict.
         image_size: side of the images.
-        epochs: of fine-tuning.
-        workers: processes that decode for the plain scripts.
-        images: how many there are.
+        epochs: epochs of fine-tuning.
+        workers: number of processes that decode for the plain scripts.
+        images: number of images.
     """
 
     data: Path
@@ -34,10 +34,10 @@ class Question:
 
     @classmethod
     def of(cls, data: Path, weights: Path, image_size: int, epochs: int, workers: int) -> "Question":
-        """The same, with the images counted.
+        """Build the question, counting the images.
 
         Raises:
-            OSError: a file is not there.
+            OSError: a file does not exist.
         """
         weights.resolve(strict=True)
         with (data / "labels.csv").open(newline="", encoding="utf-8-sig") as text:
@@ -45,7 +45,7 @@ class Question:
         return cls(data.resolve(), weights.resolve(), image_size, epochs, workers, images)
 
     def script(self, setting: Script) -> list[str]:
-        """The command of a script."""
+        """Return the command of a script."""
         size = ["--image-size", str(self.image_size)]
         if setting is ALL[BARE]:
             return [sys.executable, "-m", setting.module, *size, "--images", str(self.images)]
@@ -53,7 +53,7 @@ class Question:
         return [sys.executable, "-m", setting.module, *same, "--workers", str(self.workers), *setting.arguments]
 
     def job(self, setting: Job, data: Path, runs: Path) -> list[str]:
-        """The command of a job of the project."""
+        """Return the command of a job of the project."""
         same = [
             "data=folder", f"data.root={data}", f"data.image_size={self.image_size}", f"trunk.weights={self.weights}",
             f"trainer.max_epochs={self.epochs}", "trainer=cpu", "logger=none", f"paths.runs={runs}",
@@ -62,14 +62,14 @@ class Question:
 
 
 def script_result(process: Finished) -> Measurement:
-    """A script's JSON: its ensemble, or the one model that it ran."""
-    told = json.loads(process.stdout.splitlines()[-1])
-    scores = list(told.get("scores", {}).values())
-    return _measurement(process, scores[-1] if scores else {}, told["seconds"]["features"])
+    """Read a script's JSON: scores of its ensemble, or of its only model."""
+    result = json.loads(process.stdout.splitlines()[-1])
+    scores = list(result.get("scores", {}).values())
+    return _measurement(process, scores[-1] if scores else {}, result["seconds"]["features"])
 
 
 def job_result(process: Finished) -> Measurement:
-    """A job's last line names its run; scores and the seconds of its stages are there."""
+    """Read scores and seconds of stages from the run that the job's last line names."""
     run = Path(process.stdout.splitlines()[-1].removeprefix("run: "))
     scores = json.loads((run / "metrics.json").read_text())
     values = {name: scores[name]["value"] for name in ("balanced_accuracy", "auroc")}
@@ -77,7 +77,7 @@ def job_result(process: Finished) -> Measurement:
 
 
 def _seconds_of_features(run: Path) -> Iterator[float]:
-    """Of each fold; of the whole fold where its stages are not told apart."""
+    """Yield the seconds of each fold; of the whole fold if it has no record of stages."""
     for marker in run.glob("repeat-*/fold-*/finished.json"):
         fold = json.loads(marker.read_text())
         yield fold["stages"].get("features", 0.0) if "stages" in fold else fold["seconds"]

@@ -1,23 +1,23 @@
-"""What `benchmarks.speed` compares: names, and what each stands for on the command line."""
+"""Settings that `benchmarks.speed` compares: their names, and their command lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 FASTEST: tuple[str, ...] = ("experiment=fast", "trainer.max_epochs=3")
-"""Overrides of the quickest job that still answers the question."""
+"""Overrides of the fastest job that still answers the question."""
 
 MANY = 10
-"""Times the images of the data set, in the comparison that asks what more of them cost."""
+"""Factor on the number of images, in the comparison that measures the cost of more images."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """A module that prints JSON.
+    """Module that prints JSON.
 
     Attributes:
-        module: its name.
-        arguments: besides data, weights, image size, epochs and workers.
-        passes: how often it takes the features of every image.
+        module: name of the module.
+        arguments: arguments in addition to data, weights, image size, epochs and workers.
+        passes: how often it computes the features of every image.
     """
 
     module: str
@@ -27,12 +27,12 @@ class Script:
 
 @dataclass(frozen=True)
 class Job:
-    """A run of train.py, in an empty folder unless it follows another.
+    """Run of train.py, in an empty folder unless it follows another job.
 
     Attributes:
-        overrides: besides data, weights, epochs, logger and paths.
-        follows: the job in whose folder it runs, right after it.
-        copies: how many times the images of the data set.
+        overrides: overrides in addition to data, weights, epochs, logger and paths.
+        follows: job that it follows in the same folder.
+        copies: factor on the number of images of the data set.
     """
 
     overrides: tuple[str, ...]
@@ -64,17 +64,17 @@ ALL: dict[str, Script | Job] = {
     FROZEN: Job(_FROZEN),
     FROZEN_MANY: Job(_FROZEN, copies=MANY),
 }
-"""In the order in which they run, again and again."""
+"""Settings by name, in the order of a turn."""
 
 FEATURES = (PLAIN_SVM, TIMM[1], FROZEN, BARE)
-"""Settings whose features' stage is compared."""
+"""Settings that are compared in the stage of features."""
 
 WHOLE = tuple(name for name in ALL if name not in (*FEATURES, FROZEN_MANY))
 """Settings that fine-tune and end with an ensemble."""
 
 
 def chosen(only: Sequence[str] | None) -> list[str]:
-    """The names to run: all, or those given and what they follow."""
+    """Return the names to run: all, or those in `only` and the jobs that they follow."""
     if only is None:
         return list(ALL)
     followed = {setting.follows for name in only if isinstance(setting := ALL[name], Job)}

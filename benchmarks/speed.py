@@ -1,10 +1,10 @@
-"""Seconds, memory and scores of the project's settings and of plain scripts, on the same images, as one Markdown page.
+"""Seconds, memory and scores of the project's settings and of plain scripts on the same images, as a Markdown page.
 
     python -m benchmarks.speed --data DIR --weights FILE --out speed.md
     python -m benchmarks.speed --data DIR --weights FILE --only "plain script" default --repeats 1
 
-Every run is a fresh process on the processor alone; all settings take turns, so that whatever else the machine does meets each
-of them, and are compared within a turn. A job of the project starts in an empty folder. `benchmarks.settings` names them.
+Every run is a new process on the CPU. The settings take turns, so that other load on the machine affects all of them, and are
+compared within a turn. A job of the project starts in an empty folder. `benchmarks.settings` lists the settings.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def turn(question: Question, names: list[str], larger: Path) -> Iterator[tuple[str, Measurement]]:
-    """Run every setting once, jobs in empty folders or in that of the job they follow."""
+    """Run every setting once, each job in an empty folder or in that of the job that it follows."""
     with TemporaryDirectory() as scratch:
         for name in names:
             setting = ALL[name]
@@ -42,9 +42,9 @@ def turn(question: Question, names: list[str], larger: Path) -> Iterator[tuple[s
 
 
 def prepare(question: Question, names: list[str], larger: Path) -> None:
-    """Find out what would fail in an hour, write the images that settings with copies need, and bring files into memory.
+    """Check all jobs before the first hour is spent, write the images of settings with copies, and warm the file cache.
 
-    Without the last the first to run would pay for what the others find there.
+    With a cold cache the first run would be slower than the others.
     """
     jobs = {name: setting for name in names if isinstance(setting := ALL[name], Job)}
     for name, job in jobs.items():
@@ -62,7 +62,7 @@ def prepare(question: Question, names: list[str], larger: Path) -> None:
 
 
 def heading(question: Question, turns: int) -> str:
-    """How the numbers were made."""
+    """Describe how the numbers were measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "scikit-learn"))
     return (
         f"{question.images} images at {question.image_size} px; epochs: {question.epochs}, turns: {turns}, cores: "
@@ -71,37 +71,39 @@ def heading(question: Question, turns: int) -> str:
 
 
 def main() -> None:
-    """Measure what the command line asks for; the page is printed, and written anew after each turn."""
+    """Measure the settings of the command line; print the page, and rewrite its file after each turn."""
     parser = argparse.ArgumentParser(description="Compare the speed of the project's settings with that of plain scripts.")
     parser.add_argument("--data", type=Path, required=True, help="folder with labels.csv (image,label,group), two classes")
     parser.add_argument("--weights", type=Path, required=True, help="ResNet-18 state dict")
     parser.add_argument("--image-size", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=0, help="processes that decode for the plain scripts: what is fastest")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that decode for the plain scripts; take the fastest number"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=ALL, help="; ".join(ALL))
     parser.add_argument("--out", type=Path, help="file for the page")
-    given = parser.parse_args()
+    options = parser.parse_args()
 
     try:
-        question = Question.of(given.data, given.weights, given.image_size, given.epochs, given.workers)
+        question = Question.of(options.data, options.weights, options.image_size, options.epochs, options.workers)
     except OSError as error:
-        sys.exit(f"{error.filename} is not there.")
-    names = chosen(given.only)
+        sys.exit(f"{error.filename} does not exist.")
+    names = chosen(options.only)
     if find_spec("timm") is None and not set(names).isdisjoint(TIMM):
         print("timm is not installed (extra: bench); its scripts are left out", file=sys.stderr)
         names = [name for name in names if name not in TIMM]
-    found: dict[str, list[Measurement]] = {name: [] for name in names}
+    measurements: dict[str, list[Measurement]] = {name: [] for name in names}
     page = ""
     with TemporaryDirectory() as folder:
         prepare(question, names, Path(folder))
-        for number in range(1, given.repeats + 1):
+        for number in range(1, options.repeats + 1):
             for name, measurement in turn(question, names, Path(folder)):
-                found[name].append(measurement)
+                measurements[name].append(measurement)
                 print(f"turn {number}: {name} {measurement.seconds:.1f} s", file=sys.stderr, flush=True)
-            page = f"{heading(question, number)}\n\n{report(found, question.images)}"
-            if given.out:
-                given.out.write_text(page, encoding="utf-8")
+            page = f"{heading(question, number)}\n\n{report(measurements, question.images)}"
+            if options.out:
+                options.out.write_text(page, encoding="utf-8")
     print(page, end="")
 
 

@@ -1,9 +1,9 @@
-"""What fitting the SVM costs by the number of rows, and its search against scikit-learn's GridSearchCV.
+"""Cost of fitting the SVM by the number of rows, and its search against scikit-learn's GridSearchCV.
 
     python -m benchmarks.svm                            # 1,000 to 100,000 rows
     python -m benchmarks.svm --rows 1000 5000 --kernel linear
 
-Features are random, of 40 factors and noise, with classes that no plane separates; settings are those of
+Features are random, from 40 factors and noise, with classes that no plane separates; the settings are those of
 ``conf/model/resnet_svm.yaml``. Every row is scored, as with ``features_from=pretrained``, which is the longest search.
 """
 
@@ -41,7 +41,7 @@ Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.object_]]
 
 
 def structured(rows: int, features: int, seed: int = 0) -> Data:
-    """Features (N, F), two classes that no plane separates, and groups."""
+    """Draw features (N, F), two classes that no plane separates, (N,), and groups, (N,)."""
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(rows, FACTORS)).astype(np.float32)
     x = rng.standard_normal((rows, features), dtype=np.float32)
@@ -52,12 +52,12 @@ def structured(rows: int, features: int, seed: int = 0) -> Data:
 
 
 def settings_of(kernel: str) -> SVMSettings:
-    """Those that ship."""
+    """Return the settings of the config with this kernel."""
     return SVMSettings(**{**yaml.safe_load(CONF.read_text())["svm"], "kernel": kernel})
 
 
 def cost(rows: int, features: int, kernel: str) -> tuple[str, float, float]:
-    """Solver in words, seconds and peak memory in GiB beside that of the imports; to be called in a fresh process."""
+    """Return solver, seconds and peak memory in GiB without that of the imports; call it in a new process."""
     before = _peak()
     x, target, group = structured(rows, features)
     began = time.perf_counter()
@@ -71,7 +71,7 @@ def _peak() -> float:
 
 
 def search(features: int) -> tuple[float, float, int]:
-    """Seconds of this search and of GridSearchCV's over all outer folds, and in how many both chose the same point."""
+    """Return the seconds of this search and of GridSearchCV over all outer folds, and the folds with the same best point."""
     x, target, group = structured(SEARCHED, features)
     settings = replace(settings_of("rbf"), **GRID, inner_folds=FOLDS)  # type: ignore[arg-type]
     ours = theirs = 0.0
@@ -86,11 +86,11 @@ def search(features: int) -> tuple[float, float, int]:
         began = time.perf_counter()
         inner = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=fold)
         points = {"svc__C": GRID["C"], "svc__gamma": [gamma / features for gamma in GRID["gamma"]]}
-        found = GridSearchCV(
+        reference = GridSearchCV(
             make_pipeline(StandardScaler(), SVC(class_weight="balanced")), points, scoring="roc_auc", cv=inner
         ).fit(rows[0], rows[1], groups=rows[2])
         theirs += time.perf_counter() - began
-        best = found.best_params_
+        best = reference.best_params_
         same += (best["svc__C"], best["svc__gamma"]) == (svm.chosen["C"], svm.chosen["gamma"] / features)
     return ours, theirs, same
 
@@ -102,17 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=int, default=FEATURES)
     parser.add_argument("--kernel", choices=("rbf", "linear"), default="rbf")
     parser.add_argument("--no-search", action="store_true", help="leave out the comparison with GridSearchCV")
-    asked = parser.parse_args(arguments)
-    if asked.rows:
-        print(f"| rows × {asked.features} | solver | seconds | peak memory, GiB | of it features |")
+    options = parser.parse_args(arguments)
+    if options.rows:
+        print(f"| rows × {options.features} | solver | seconds | peak memory, GiB | of it features |")
         print("|---|---|---|---|---|")
-    for rows in asked.rows:
+    for rows in options.rows:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            solver, seconds, peak = fresh.submit(cost, rows, asked.features, asked.kernel).result()
-        size = rows * asked.features * 4 / 2**30
+            solver, seconds, peak = fresh.submit(cost, rows, options.features, options.kernel).result()
+        size = rows * options.features * 4 / 2**30
         print(f"| {rows:,} | {solver} | {seconds:.1f} | {peak:.2f} | {size:.2f} |", flush=True)
-    if not asked.no_search:
-        ours, theirs, same = search(asked.features)
+    if not options.no_search:
+        ours, theirs, same = search(options.features)
         points = len(GRID["C"]) * len(GRID["gamma"])
         print(f"\n| {points} points × {FOLDS} inner × {FOLDS} outer folds, {SEARCHED} rows | seconds |")
         print("|---|---|")

@@ -1,4 +1,4 @@
-"""Measurements to Markdown."""
+"""Markdown tables of measurements."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from benchmarks.settings import ALL, BARE, FEATURES, FROZEN, FROZEN_MANY, PLAIN,
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one setting.
+    """Measurement of one run of one setting.
 
     Attributes:
-        seconds: of the whole process.
+        seconds: wall time of the whole process.
         cpu_seconds: user and system time.
-        peak_gb: of the largest process, in GiB.
-        balanced_accuracy: over all out-of-fold rows, of the ensemble where there is one; None where nothing is predicted.
-        auroc: of the same.
-        features: seconds in which features were taken; None where that is not told apart.
+        peak_gb: memory of the largest process, in GiB.
+        balanced_accuracy: over all out-of-fold rows, of the ensemble if there is one; None without predictions.
+        auroc: likewise.
+        features: seconds of computing features; None if they are not measured separately.
     """
 
     seconds: float
@@ -29,17 +29,17 @@ class Measurement:
 
 
 Measured = Mapping[str, Sequence[Measurement]]
-"""Runs by setting. Those at the same position were made one after the other and are compared as a pair."""
+"""Runs by setting. Runs at the same position belong to the same turn and are compared as a pair."""
 
 
 def report(measured: Measured, images: int) -> str:
-    """All tables for which there are measurements."""
+    """Return all tables that have measurements."""
     parts = [whole_table(measured), features_table(measured, images), growth_table(measured)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def whole_table(measured: Measured) -> str:
-    """Whole jobs, against the plain script."""
+    """Compare whole jobs with the plain script."""
     head = (
         "setting", "seconds, min / median / max", f"times as fast as the {PLAIN}", "processor seconds", "peak memory, GiB",
         "balanced accuracy / AUROC",
@@ -57,9 +57,9 @@ def whole_table(measured: Measured) -> str:
 
 
 def features_table(measured: Measured, images: int) -> str:
-    """The stage that takes the features of `images` for all folds, against the plain script and the bare forward pass.
+    """Compare the stage of features of `images` for all folds with the plain script and the bare forward pass.
 
-    The scripts stop after layer3; the project and the bare pass go on to layer4, and the project pools in three ways.
+    The scripts stop after layer3; the project and the bare pass continue to layer4, and the project pools in three ways.
     """
     rows = []
     for name, runs in _there(measured, FEATURES):
@@ -71,13 +71,13 @@ def features_table(measured: Measured, images: int) -> str:
         rows.append((name, _spread(seconds), faster, rate, share, _scores(runs)))
     head = (
         f"features of {images} images for all folds", "seconds, min / median / max", f"times as fast as the {PLAIN_SVM}",
-        "images a second", f"share of the {BARE}'s", "balanced accuracy / AUROC of the SVM",
+        "images per second", f"share of the {BARE}'s", "balanced accuracy / AUROC of the SVM",
     )  # fmt: skip
     return _table(head, rows)
 
 
 def growth_table(measured: Measured) -> str:
-    """What more images cost."""
+    """Show the cost of more images."""
     rows = [
         (
             name, _spread([run.seconds for run in runs]), _ratio(measured, name, FROZEN, _seconds),
@@ -104,7 +104,7 @@ def _features(run: Measurement) -> float:
 def _ratio(
     measured: Measured, slow: str, fast: str, cost: Callable[[Measurement], float], factor: float = 1, digits: int = 1
 ) -> str:
-    """Median of the paired ratios of costs, slow / fast, with the smallest and the largest."""
+    """Return the median of the paired ratios of costs, slow / fast, with the smallest and the largest."""
     ratios = [factor * cost(a) / cost(b) for a, b in zip(measured.get(slow, ()), measured[fast], strict=False)]
     if not ratios:
         return "–"
@@ -116,7 +116,7 @@ def _spread(seconds: Sequence[float]) -> str:
 
 
 def _scores(runs: Sequence[Measurement]) -> str:
-    """Medians: a setting that gives other scores in every repeat shows no lucky one."""
+    """Return median scores, so that a setting whose scores vary does not show a lucky one."""
     pairs = [(run.balanced_accuracy, run.auroc) for run in runs if run.balanced_accuracy is not None and run.auroc is not None]
     if not pairs:
         return "–"

@@ -1,4 +1,4 @@
-"""Unit costs of everything that grows with images, patients or trials, for plans on paper (docs/scaling.md).
+"""Unit costs of everything that grows with images, patients or trials, for estimates (docs/scaling.md).
 
 python -m benchmarks.units
 """
@@ -27,19 +27,19 @@ TRIALS = 1_000
 
 
 def seconds(work: Callable[..., object], *arguments: object) -> float:
-    """How long it takes."""
+    """Measure the seconds of this work."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started
 
 
 def show(what: str, cost: str) -> None:
-    """A row of the table."""
+    """Print a row of the table."""
     print(f"| {what} | {cost} |", flush=True)
 
 
 def cohort(rows: int) -> tuple[pd.DataFrame, SampleTable]:
-    """An out-of-fold table of so many images, ten a patient."""
+    """Return an out-of-fold table of this many images, ten per patient, and its samples."""
     rng = np.random.default_rng(0)
     ids, target = [f"images/{row:07d}.png" for row in range(rows)], rng.integers(2, size=rows)
     samples = pd.DataFrame({"sample_id": ids, "target": target, "group": [row // 10 for row in range(rows)], "digest": ids})
@@ -52,7 +52,7 @@ def cohort(rows: int) -> tuple[pd.DataFrame, SampleTable]:
 
 
 def of_rows() -> None:
-    """Merging folds."""
+    """Measure the merge of folds."""
     for rows in ROWS:
         oof, samples = cohort(rows)
         show(f"metrics of {rows:,} out-of-fold rows", f"{seconds(summarise, oof, samples.classes, 'present'):.2f} s")
@@ -63,31 +63,31 @@ def of_rows() -> None:
 
 
 def resampled(oof: pd.DataFrame, samples: SampleTable) -> None:
-    """What the merge of a run computes for its intervals."""
+    """Compute the intervals of a run, as its merge does."""
     intervals(Cohort.of({"model": oof}, samples).bootstrap("model"))
 
 
 def of_groups() -> None:
-    """Making folds."""
+    """Measure the partition into folds."""
     for groups in GROUPS:
         counts = np.random.default_rng(0).integers(1, 6, size=(groups, 2))
         show(f"one partition of {groups:,} patients", f"{seconds(partition, counts, [0.2] * 5, 2, 0):.2f} s")
 
 
 def of_trials(folder: Path) -> None:
-    """Bookkeeping of sweeps and jobs."""
+    """Measure the bookkeeping of sweeps and jobs."""
     ledger = Ledger.of(folder, "sweep", "question", ["val/auroc"])
     folds = {f"repeat-0/fold-{fold}": [0.9] for fold in range(5)}
     trials = [Trial(f"resnet-{number}", {"model.lr": "0.1"}, "complete", folds) for number in range(TRIALS)]
     show("a trial's note, written", f"{1e3 * np.mean([seconds(ledger.write, trial) for trial in trials]):.2f} ms")
     show(f"all notes of {TRIALS:,} trials, read", f"{seconds(ledger.trials):.2f} s")
 
-    def lease() -> None:
-        taken = Lease.take(folder / "lease")
-        assert taken is not None
-        taken.give_back()
+    def take_and_release() -> None:
+        lease = Lease.take(folder / "lease")
+        assert lease is not None
+        lease.give_back()
 
-    show("a lease, taken and given back", f"{1e3 * np.mean([seconds(lease) for _ in range(200)]):.2f} ms")
+    show("a lease, acquired and released", f"{1e3 * np.mean([seconds(take_and_release) for _ in range(200)]):.2f} ms")
     try:
         import optuna
     except ImportError:
@@ -107,7 +107,7 @@ def of_trials(folder: Path) -> None:
 
 
 def of_images() -> None:
-    """What lies in caches and runs."""
+    """Compute the sizes of entries in caches and runs."""
     for name in ("resnet18", "resnet50"):
         features = len(POOLINGS) * sum(tap.channels for tap in taps_of(name))
         with torch.device("meta"):

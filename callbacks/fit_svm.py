@@ -8,13 +8,13 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from experiment.core.contracts import FitsOnFeatures
 from experiment.core.errors import not_allowed
-from experiment.core.symmetry import COUNT
+from experiment.core.symmetry import N_SYMMETRIES
 from experiment.core.timing import stage
 from experiment.run.features import FeatureReader, data_of
 from experiment.run.hardware import return_memory
 from experiment.store.disk_cache import DiskCache
 
-FIT_VIEWS = (1, 4, COUNT)
+FIT_VIEWS = (1, 4, N_SYMMETRIES)
 
 
 class FitSVM(Callback):

@@ -1,4 +1,4 @@
-"""What is wrong with a set of samples, said before anything is trained on it."""
+"""Audit of a data set before anything is trained on it."""
 
 from dataclasses import replace
 
@@ -6,29 +6,29 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.errors import UserError, listed, not_allowed
 from experiment.core.tables import SampleTable
 
 ON_DUPLICATE = ("error", "tie")
 
 
 def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
-    """Refuse samples from which no honest result can come.
+    """Refuse samples that cannot give an honest result; merge groups that share an image.
 
-    Two rows with the same pixels in two groups would leak from fit to test; under two labels one of them is wrong.
-    ``on_duplicate='tie'`` makes one group of all groups that share an image, so that it cannot cross folds.
+    Rows with the same pixels in two groups would leak from fit to test; under two labels one of them is wrong.
+    ``on_duplicate='tie'`` accepts them: merged groups cannot cross folds.
 
     Raises:
-        UserError: a row given twice, fewer than two classes, or (unless tied) contradicting duplicates.
+        UserError: a row occurs twice, there are fewer than two classes, or (unless tied) duplicates contradict each other.
     """
     if on_duplicate not in ON_DUPLICATE:
         raise not_allowed("data.on_duplicate", on_duplicate, ON_DUPLICATE)
     rows = samples.rows
     if rows.empty:
-        raise UserError("there are no images.")
+        raise UserError("the data set has no images; check data.root and the labels file.")
     twice = rows.loc[rows["sample_id"].duplicated(), "sample_id"]
     if len(twice):
-        raise UserError(f"given twice: {some(twice)}. Keep one row an image.")
+        raise UserError(f"listed twice: {listed(twice)}. Keep one row per image.")
     present = sorted({samples.classes[index] for index in samples.target})
     if len(present) < 2:
         raise UserError(f"all {len(rows)} images are of the class {present[0]!r}; at least two classes are needed.")
@@ -41,15 +41,15 @@ def audit(samples: SampleTable, on_duplicate: str = "error") -> SampleTable:
         what = "labels" if pair["target"].nunique() > 1 else "groups"
         values = {samples.classes[t] for t in pair["target"]} if what == "labels" else set(pair["group"])
         raise UserError(
-            f"the same image under two {what} ({some(sorted(values))}): {some(pair['sample_id'])}"
+            f"the same image under two {what} ({listed(sorted(values))}): {listed(pair['sample_id'])}"
             + (f", and {len(contradictions) - 1} more such sets" if len(contradictions) > 1 else "")
-            + ". Mend the labels, or put such images into one group with data.on_duplicate=tie."
+            + ". Correct the labels, or put such images into one group with data.on_duplicate=tie."
         )
     return _tied(samples)
 
 
 def _tied(samples: SampleTable) -> SampleTable:
-    """Groups that share an image become one, named after the first of them; without groups, the copies become one."""
+    """Merge groups that share an image under the name of the first; without groups, merge the copies of an image."""
     group, groups = pd.factorize(samples.rows["group"], sort=True)
     image, images = pd.factorize(samples.rows["digest"])
     nodes = len(groups) + len(images)

@@ -1,4 +1,4 @@
-"""Decoded images: read, resized and digested once, then memory-mapped."""
+"""Decoded images: read, resized and hashed once, then memory-mapped."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images import Pixels, pixel_digest, to_square
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 from experiment.store.disk_cache import Blocks, DiskCache, computed
 
 Read = Callable[[str], Pixels]
 
 
 class DecodedImages:
-    """Squares of the images of a data set, by row number.
+    """Images of a data set, resized to squares, by row number.
 
-    Without a cache they are kept in memory; where the cache has no room for them they are decoded whenever they are asked for.
+    Without a cache they stay in memory; if the cache has no room for them, each access decodes them again.
 
     Args:
-        read: gives one image as stored, or raises ValueError with the reason.
-        sample_ids: the rows.
+        read: returns one image as stored, or raises ValueError with the reason.
+        sample_ids: identifiers of the rows.
         size: side of the squares, in pixels.
-        cache: where they are kept.
-        described: what changes whenever `read` would give something else.
+        cache: cache on disk; None for memory.
+        described: plain values that change whenever `read` would return other pixels.
 
     Raises:
-        UserError: all images that cannot be read.
+        UserError: images cannot be read; the message lists them.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class DecodedImages:
             raise self._unreadable() from None
 
     def squares(self, positions: Sequence[int]) -> Tensor:
-        """Images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
+        """Return images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
         if self.blocks is None:
             return stacked(self._each(lambda row: to_square(self.read(self.sample_ids[row]), self.size), positions))
         return stacked([self.blocks[position]["square"] for position in positions])
 
     def _decode(self, block: range) -> NDArray[Any]:
-        """A block of rows with the fields ``digest`` and ``square``."""
+        """Decode a block of rows to the fields ``digest`` and ``square``."""
 
         def decoded(row: int) -> tuple[str, Pixels]:
             pixels = _read(self.read, self.sample_ids[row])
@@ -72,7 +72,7 @@ class DecodedImages:
 
     @staticmethod
     def _each(work: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """`work` on each item, in threads: decoders release the interpreter."""
+        """Apply `work` to each item in threads: decoders release the interpreter lock."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(work, items))
 
@@ -85,11 +85,11 @@ class DecodedImages:
             return None
 
         bad = [text for text in self._each(reason, self.sample_ids) if text]
-        return UserError(f"{len(bad)} unreadable: {some(bad)}. Replace or remove them.")
+        return UserError(f"{len(bad)} unreadable images: {listed(bad)}. Replace or remove them.")
 
 
 class _UnreadableError(Exception):
-    """At least one image cannot be read."""
+    """Image that cannot be read."""
 
 
 def _read(read: Read, sample: str) -> Pixels:
@@ -100,11 +100,11 @@ def _read(read: Read, sample: str) -> Pixels:
 
 
 def stacked(squares: Sequence[Pixels]) -> Tensor:
-    """One tensor of squares (C, S, S) that may differ in depth and channels: the deeper and the more channels win."""
+    """Stack squares (C, S, S) in one tensor (B, C, S, S) with the largest depth and number of channels among them."""
     deep = any(square.dtype == np.uint16 for square in squares)
     channels = max(square.shape[0] for square in squares)
     out = np.empty((len(squares), channels, *squares[0].shape[1:]), dtype=np.uint16 if deep else np.uint8)
     for row, square in zip(out, squares, strict=True):
-        # 255 · 257 = 65535: an 8-bit image keeps its fractions of the full range at 16 bits
+        # 255 · 257 = 65535: an 8-bit image has the same fractions of the full range at 16 bits
         row[:] = square.astype(np.uint16) * 257 if deep and square.dtype == np.uint8 else square
     return torch.from_numpy(out)

@@ -1,4 +1,4 @@
-"""A folder of images with a labels file, or with one sub-folder a class."""
+"""Data module of a folder of images with a labels file, or with one sub-folder per class."""
 
 import csv
 import os
@@ -10,23 +10,23 @@ from typing import Any
 
 from datamodules.images import SUFFIXES, Pixels, read_image
 from datamodules.kfold import KFoldDataModule, Row
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 
 
 class FolderDataModule(KFoldDataModule):
-    """Own images.
+    """Images of a folder.
 
     Either ``<root>/<labels>`` is a CSV file with the columns ``image`` (path below the root), ``label`` and optionally
-    ``group`` (further columns are ignored), or each sub-folder of the root holds the images of one class; images are then
-    looked for at any depth and are a group of their own each.
+    ``group`` (further columns are ignored), or each sub-folder of the root has the images of one class, at any depth; then
+    each image is its own group.
 
     Args:
-        root: the folder.
-        labels: the labels file, below the root.
+        root: folder of the images.
+        labels: labels file, below the root.
         settings: see `KFoldDataModule`.
 
     Raises:
-        UserError: what is wrong with the folder or the labels file, and where.
+        UserError: the folder or the labels file is wrong; the message names the place.
     """
 
     def __init__(self, root: str, labels: str = "labels.csv", **settings: Any) -> None:
@@ -37,16 +37,16 @@ class FolderDataModule(KFoldDataModule):
             raise UserError(f"data.root={root} is not a folder.")
 
     def rows(self) -> Sequence[Row]:
-        """Rows of the labels file, or of the sub-folders where there is none."""
+        """Return the rows of the labels file, or of the sub-folders if there is none."""
         file = self.root / self.labels
         return self._from_labels(file) if file.is_file() else self._from_folders()
 
     def read(self, sample_id: str) -> Pixels:
-        """One image, as stored."""
+        """Read one image as stored."""
         return read_image(self.root / sample_id)
 
     def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
-        """Where each file lies, and its size and times: a file cannot change its content and keep its time of change."""
+        """Return path, size and times of each file: a file cannot change its content and keep its time of change."""
         stats = [os.stat(self.root / sample) for sample in sample_ids]
         return {
             "root": os.path.abspath(self.root),
@@ -61,7 +61,7 @@ class FolderDataModule(KFoldDataModule):
                 columns = [name.strip() for name in lines.fieldnames or () if name.strip()]
                 for column in ("image", "label"):
                     if column not in columns:
-                        raise UserError(f"{file} has no column {column!r}; its columns: {some(columns, 20)}.")
+                        raise UserError(f"{file} has no column {column!r}; its columns: {listed(columns, 20)}.")
                 used = [column for column in ("image", "label", "group") if column in columns]
                 for line in lines:
                     if any(line.pop(None, None) or ()):
@@ -79,13 +79,13 @@ class FolderDataModule(KFoldDataModule):
         return [replace(row, sample_id=self._below_root(row.sample_id)) for row in rows]
 
     def _below_root(self, image: str) -> str:
-        """One name for ``a.png``, ``./a.png`` and ``sub/../a.png``, which does not depend on where the root lies."""
+        """Return one name for ``a.png``, ``./a.png`` and ``sub/../a.png``, independent of the path of the root."""
         return Path(os.path.relpath(os.path.abspath(self.root / image), os.path.abspath(self.root))).as_posix()
 
     def _refuse_wrong_paths(self, file: Path, images: Sequence[str]) -> None:
         root = os.path.realpath(self.root)
 
-        @cache  # a hundred thousand images lie in few folders
+        @cache  # a hundred thousand images are in few folders
         def inside(path: str) -> bool:
             return Path(os.path.realpath(path)).is_relative_to(root)
 
@@ -96,10 +96,10 @@ class FolderDataModule(KFoldDataModule):
             if not inside(path if os.path.islink(path) else os.path.dirname(path))
         ]
         if outside:
-            raise UserError(f"{file} names paths outside data.root={self.root}: {some(outside)}.")
+            raise UserError(f"{file} names paths outside data.root={self.root}: {listed(outside)}.")
         absent = [image for image, path in zip(images, paths, strict=True) if not os.path.isfile(path)]
         if absent:
-            raise UserError(f"{file} names {len(absent)} images that are not there: {some(absent)}.")
+            raise UserError(f"{file} names {len(absent)} images that do not exist: {listed(absent)}.")
 
     def _from_folders(self) -> list[Row]:
         rows = [
@@ -111,7 +111,7 @@ class FolderDataModule(KFoldDataModule):
         ]
         if not rows:
             raise UserError(
-                f"data.root={self.root} holds neither {self.labels} nor sub-folders with images "
-                f"({', '.join(SUFFIXES)}); give one of them, or name the labels file with data.labels=."
+                f"data.root={self.root} has neither {self.labels} nor sub-folders with images "
+                f"({', '.join(SUFFIXES)}); add one of them, or name the labels file with data.labels=."
             )
         return rows

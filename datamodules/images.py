@@ -1,4 +1,4 @@
-"""Reading images: any grey or colour PNG, JPEG or TIFF of 8 or 16 bits a channel, without losing depth."""
+"""Reading of grey or colour PNG, JPEG or TIFF with 8 or 16 bits per channel, without loss of depth."""
 
 import hashlib
 from pathlib import Path
@@ -18,16 +18,16 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def read_image(path: Path) -> Pixels:
-    """An image as (H, W) grey or (H, W, 3) colour, uint8 or uint16, as stored.
+    """Read an image as stored: (H, W) grey or (H, W, 3) colour, uint8 or uint16.
 
-    TIFF is read by tifffile and 16-bit colour PNG by imagecodecs, because Pillow and torchvision lose their depth.
+    tifffile reads TIFF and imagecodecs 16-bit PNG, because Pillow and torchvision lose their depth.
 
     Raises:
-        ValueError: it is damaged, or not one 8- or 16-bit grey or colour image; the reason, without the path.
+        ValueError: the file is damaged, or not one 8- or 16-bit grey or colour image; the message does not name the path.
     """
     try:
         raw = _tiff(path) if path.suffix.lower() in TIFF else _pillow(path)
-    except Exception as error:  # decoders raise whatever they like on damaged files
+    except Exception as error:  # decoders raise any exception on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), "the file")
         raise ValueError(reason) from error
     return _checked(raw)
@@ -37,7 +37,7 @@ def _tiff(path: Path) -> NDArray[np.generic]:
     with tifffile.TiffFile(path) as file:
         pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced]  # no previews
         if len(pages) != 1:
-            raise ValueError(f"{len(pages)} pages; one image a file is needed")
+            raise ValueError(f"{len(pages)} pages; one image per file is needed")
         page = pages[0]
         raw = page.asarray()
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
@@ -46,7 +46,7 @@ def _tiff(path: Path) -> NDArray[np.generic]:
         if kind == tifffile.PHOTOMETRIC.MINISWHITE:
             return np.asarray(np.iinfo(raw.dtype).max - raw)
         if kind == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
-            return np.asarray((page.colormap.T >> 8).astype(np.uint8)[raw])  # stored as 16 bits, meant as 8
+            return np.asarray((page.colormap.T >> 8).astype(np.uint8)[raw])  # stored as 16 bits, of which the upper 8 count
         if kind in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
             return np.asarray(raw)
         raise ValueError(f"colour model {kind!r} is neither grey nor RGB")
@@ -62,7 +62,7 @@ def _pillow(path: Path) -> NDArray[np.generic]:
         if upright.mode == "1":
             upright = upright.convert("L")
         elif upright.mode not in ("L", "RGB"):
-            upright = upright.convert("RGB")  # palettes, CMYK, and transparency, which means nothing here
+            upright = upright.convert("RGB")  # palettes, CMYK, and transparency, which is ignored
         return np.asarray(upright)
 
 
@@ -80,16 +80,15 @@ def _checked(raw: NDArray[np.generic]) -> Pixels:
 
 
 def pixel_digest(pixels: Pixels) -> str:
-    """Hex digest of the decoded pixels: the same image has it whatever the file format."""
+    """Return the hex digest of the decoded pixels, which does not depend on the file format."""
     described = f"{pixels.shape}{pixels.dtype.newbyteorder('=').str[1:]}".encode()
     return hashlib.blake2b(described + np.ascontiguousarray(pixels).tobytes(), digest_size=16).hexdigest()
 
 
 def to_square(pixels: Pixels, size: int) -> Pixels:
-    """Resize to (3 or 1, size, size), channels first, antialiased, same bit depth.
+    """Resize to (1 or 3, size, size), channels first, antialiased, with the same bit depth.
 
-    The whole field is kept: a field that is not square changes its aspect ratio rather than lose an edge on which a granule
-    may lie.
+    A field that is not square changes its aspect ratio instead of losing an edge, where a granule may be.
     """
     channels = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     if channels.shape[1:] == (size, size):

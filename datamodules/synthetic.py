@@ -1,4 +1,4 @@
-"""Built-in images: synthetic electron micrographs of glomerular capillary walls, with known truth."""
+"""Data module of built-in images: synthetic electron micrographs of glomerular capillary walls, with masks of granules."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -18,15 +18,15 @@ LABELS = ("absent", "present")
 
 
 class SyntheticDataModule(KFoldDataModule):
-    """Renal biopsies of made-up patients, some images each, about half of each patient's with electron-dense granules.
+    """Renal biopsies of synthetic patients; about half of each patient's images have electron-dense granules.
 
     The same arguments give the same pixels on every machine and in any order.
 
     Args:
-        images: how many images.
-        patients: how many patients they come from.
-        difficulty: 0 (large dark granules, few distractors, patients alike) to 1.
-        seed: of the drawing; independent of the seed of the experiment.
+        images: number of images.
+        patients: number of patients.
+        difficulty: from 0 (large dark granules, few distractors, similar patients) to 1.
+        seed: seed of the drawing, independent of the seed of the experiment.
         settings: see `KFoldDataModule`.
     """
 
@@ -40,29 +40,29 @@ class SyntheticDataModule(KFoldDataModule):
 
     @cached_property
     def _catalogue(self) -> dict[str, tuple[int, int]]:
-        """Patient and running number of each sample."""
+        """Patient and number of each sample among the patient's images."""
         places = (divmod(number, self.patients) for number in range(self.count))
         return {f"patient-{patient:03d}/{nth:03d}": (patient, nth) for nth, patient in places}
 
     def rows(self) -> Sequence[Row]:
-        """One row an image; even numbers of even patients, and odd ones of odd patients, hold granules."""
+        """Return one row per image; even images of even patients, and odd images of odd patients, have granules."""
         return [
             Row(sample, LABELS[(patient + nth + 1) % 2], group=f"patient-{patient:03d}")
             for sample, (patient, nth) in sorted(self._catalogue.items())
         ]
 
     def read(self, sample_id: str) -> NDArray[np.uint8]:
-        """One image, (image_size, image_size)."""
+        """Draw one image, (image_size, image_size)."""
         return self._render(sample_id)[0]
 
     def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
-        """The settings and the code that draw the images."""
+        """Return the settings and the digests of the code that draw the images."""
         settings = {"patients": self.patients, "difficulty": self.difficulty, "seed": self.drawing_seed}
         drawing = [file_digest(file) for file in sorted(Path(tem.__file__).parent.glob("*.py"))]
         return {**settings, "size": self.image_size, "drawing": drawing}
 
     def granule_mask(self, sample_id: str) -> NDArray[np.bool_]:
-        """The truth, (image_size, image_size): True where a granule lies."""
+        """Return the mask of granules, (image_size, image_size)."""
         return self._render(sample_id)[1]
 
     def _render(self, sample_id: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.class_weights import balanced_weights, check_class_weights
 from experiment.core.contracts import Batch
 from experiment.core.errors import UserError, not_allowed
 from lightning_modules.feature_model import FeatureModel
@@ -99,7 +99,7 @@ class Classifier(FeatureModel):
         if stage == "fit" and self.hparams["class_weights"] == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
-            self.class_weight.copy_(balanced(target, len(self.classes)))
+            self.class_weight.copy_(balanced_weights(target, len(self.classes)))
 
     def logits(self, images: Tensor) -> Tensor:
         """Return class scores of single views, (B, 3, H, H) to (B, K), float32."""

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from experiment.core.class_weights import balanced, check_class_weights
+from experiment.core.class_weights import balanced_weights, check_class_weights
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.tables import predictions, probability_columns
@@ -71,7 +71,7 @@ class EnsembleEvaluator(FoldModel):
             classes = torch.tensor([self.classes.index(name) for name in target])
             weight = torch.ones(len(self.classes))
             if self.hparams["class_weights"] == "balanced":
-                weight = balanced(classes, len(self.classes))
+                weight = balanced_weights(classes, len(self.classes))
             p = self._stacked(val, ids)
             self.combiner.fit(p, classes, weight)
             if self.calibrator is not None:

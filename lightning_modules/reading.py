@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.symmetry import COUNT, transform
+from experiment.core.symmetry import N_SYMMETRIES, apply_symmetry
 from lightning_modules.taps import POOLINGS, columns_of, pool, pool_all
 from lightning_modules.trunk import Trunk
 
-SYMMETRIES = (1, 4, COUNT)
+SYMMETRIES = (1, 4, N_SYMMETRIES)
 PIXELS = {"cpu": 2**20}  # of one pass through a network, 40 views of 160 a side; larger ones are slower
 PIXELS_ELSEWHERE = 2**23  # a GPU wants all eight views of a batch
 
@@ -74,6 +74,6 @@ def average_views(function: Callable[[Tensor], Tensor], images: Tensor, symmetri
     results = []
     for start in range(0, symmetries, together):
         # four symmetries: the quarter turns, which 0..3 are
-        views = [transform(images, index) for index in range(start, min(start + together, symmetries))]
+        views = [apply_symmetry(images, index) for index in range(start, min(start + together, symmetries))]
         results.append(function(torch.cat(views)).unflatten(0, (len(views), len(images))))
     return torch.cat(results).mean(dim=0)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.symmetry import transform
+from experiment.core.symmetry import apply_symmetry
 from experiment.store.shared import tensor_digest
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.networks import build_network
@@ -171,7 +171,7 @@ class Trunk(nn.Module):
         assert self.frozen is not None
         features, last = [], []
         for index in symmetries:  # one after the other: all at once are slower, and take their number times the memory
-            maps = self.maps(transform(images, index), self.frozen)
+            maps = self.maps(apply_symmetry(images, index), self.frozen)
             last.append(maps[self.frozen].permute(0, 2, 3, 1))
             if index < averaged:
                 features.append(pool_all(maps))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.errors import UserError, listed, not_allowed
 from experiment.core.identity import file_digest
 
 FILE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar")
@@ -117,6 +117,6 @@ def _fit(name: str, weights: str, state: Mapping[str, Tensor]) -> dict[str, Tens
         problems = [("missing", missing), ("not of this network", further), ("of another shape", shapes)]
         raise UserError(
             f"trunk.weights={weights} does not fit {name}: "
-            + "; ".join(f"{len(keys)} {what}: {some(keys, 3)}" for what, keys in problems if keys)
+            + "; ".join(f"{len(keys)} {what}: {listed(keys, 3)}" for what, keys in problems if keys)
         )
     return {key: state.get(key, torch.tensor(0)) for key in expected}

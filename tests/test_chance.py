@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme
 from experiment.run.recipe import plan

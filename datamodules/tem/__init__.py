@@ -1,6 +1,6 @@
-"""Synthetic electron micrographs of the glomerular capillary wall, with known truth.
+"""Synthetic electron micrographs of the glomerular capillary wall, with masks of granules.
 
-The scene is laid out as in a real capillary loop. The glomerular basement membrane is a curved ribbon,
+The scene has the structure of a real capillary loop. The glomerular basement membrane is a curved ribbon,
 convex towards the urinary space. From outside inwards: podocyte body, foot processes with filtration slits,
 basement membrane (lamina densa between paler laminae rarae), fenestrated endothelium, capillary lumen. Dark
 is electron-dense. Positive images also hold granules (immune-complex deposits) in or against the ribbon:
@@ -10,7 +10,7 @@ stain precipitate are drawn alike in positive and negative images.
 Lengths are in nm and draws do not depend on the pixel count: the same seed at a larger size is the same
 scene sampled finer, with fresh shot noise (granules under 1.25 pixels are enlarged, so that none is lost).
 
-This is a teaching and testing set, no substitute for real images: it cannot tell how a model does on those.
+The images are for teaching and testing, no substitute for real ones: results on them do not predict results on real images.
 """
 
 from datamodules.tem.micrograph import MIN_SIZE, render

@@ -1,4 +1,4 @@
-"""What lies in and on the wall: organelles, granules, specks of stain."""
+"""Bodies in and on the wall: organelles, granules, specks of stain."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,13 +7,13 @@ from datamodules.tem.scene import MATRIX, PRECIPITATE, Scene, Site, grain, insid
 
 
 def organelle_sites(rng: np.random.Generator, scene: Scene, difficulty: float) -> list[Site]:
-    """Choose where organelles lie: clear of the ribbon and of each other."""
+    """Choose the sites of organelles, clear of the ribbon and of each other."""
     along, out = rng.uniform(-0.9, 0.9, (2, 60)) * scene.field
     sites: list[Site] = []
-    wanted, reaches = 1 + rng.poisson(2 + 4 * difficulty), rng.uniform(160, 320, 60)
+    count, reaches = 1 + rng.poisson(2 + 4 * difficulty), rng.uniform(160, 320, 60)
     for spot, off, reach in zip(scene.points(along, out), out, reaches, strict=True):
         clear = off > reach + 430 or -650 < off < -reach - 300
-        clear = clear and spot.min() > 0 and spot.max() < scene.field and len(sites) < wanted
+        clear = clear and spot.min() > 0 and spot.max() < scene.field and len(sites) < count
         if clear and all(np.hypot(*(spot - site.at)) > reach + site.reach for site in sites):
             sites.append(Site(spot, float(reach), bool(off > 0)))
     return sites
@@ -54,7 +54,7 @@ def granules(rng: np.random.Generator, scene: Scene, difficulty: float) -> NDArr
     """Draw one or more electron-dense granules and return the pixels they cover."""
     mask = np.zeros(scene.grey.shape, dtype=bool)
     arcs = np.linspace(-0.8, 0.8, 161) * scene.field
-    # The margin is wider than any granule lies off the mid-line, so every centre is within the field.
+    # The margin exceeds the distance of any granule from the mid-line, so every centre is within the field.
     seen = np.abs(scene.points(arcs, 0.0) / scene.field - 0.5).max(axis=1) < 0.35
     fine, ragged = (grain(rng, len(mask), scene.field / scale) for scale in (35, 70))
     for arc in rng.choice(arcs[seen], 1 + rng.poisson(2.0 - 1.2 * difficulty), replace=False):

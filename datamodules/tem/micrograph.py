@@ -1,4 +1,4 @@
-"""From a patient to a micrograph: the scene drawn from outside inwards, then photographed."""
+"""Micrograph of a patient: the scene is drawn from outside inwards, then exposed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ MIN_SIZE = 32
 
 
 def _expose(rng: np.random.Generator, scene: Scene, patient: Patient, difficulty: float) -> NDArray[np.uint8]:
-    """Photograph the section: uneven beam, knife marks, blur, the patient's grey scale, shot noise."""
+    """Expose the section: uneven beam, knife marks, blur, the patient's grey scale, shot noise."""
     axis = np.linspace(-1, 1, len(scene.grey))
     x, y = axis[None, :], axis[:, None]
     turn, cut = rng.uniform(0, 2 * np.pi, 2)
@@ -37,14 +37,14 @@ def render(
 
     Args:
         rng: Source of randomness; the same state gives the same image.
-        patient: The traits shared by the patient's images.
+        patient: Traits shared by all images of the patient.
         present: Whether granules are drawn; all other structures are independent of it.
         size: Height and width in pixels, at least `MIN_SIZE`.
         difficulty: From 0 (large dark granules, few distractors, little noise) to 1 (small faint granules,
             many distractors, more noise).
 
     Returns:
-        The image, and the mask of its granules, which has a True pixel exactly if one is present.
+        The image, and the mask of its granules, which has True pixels exactly if granules are present.
 
     Raises:
         ValueError: If the size is below `MIN_SIZE` or the difficulty is outside [0, 1].
@@ -52,11 +52,11 @@ def render(
     check_difficulty(difficulty)
     if size < MIN_SIZE:
         raise ValueError(f"size is {size}, but must be at least {MIN_SIZE} pixels")
-    # Granules have a stream of their own, so that the rest of the scene is the same without them.
+    # Granules have their own random stream, so that the rest of the scene is the same without them.
     granule_rng = np.random.default_rng(rng.integers(2**63))
     scene = capillary_wall(rng, patient, size)
     sites = organelle_sites(rng, scene, difficulty)
-    if rng.random() < 0.35:  # as dark as granules, so that a count of dark pixels tells little
+    if rng.random() < 0.35:  # as dark as granules, so that a count of dark pixels is no classifier
         erythrocyte(rng, scene)
     podocyte(rng, scene, patient.effacement, sites)
     endothelium(rng, scene, sites)

@@ -1,4 +1,4 @@
-"""What all images of one patient have in common."""
+"""Traits that all images of one patient share."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Patient:
-    """What all images of one patient's biopsy have in common.
+    """Traits that all images of one patient's biopsy share.
 
     Attributes:
         field_nm: Width of the field of view, 2400 to 3800 nm (the inverse of magnification).

@@ -1,4 +1,4 @@
-"""Where things lie along the capillary wall, and how they are painted: signed distances become coverage, lines and fillets."""
+"""Coordinates along the capillary wall, and painting: signed distances become coverage, lines and fillets."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ URINARY, LUMEN, CYTOPLASM, RIBBON, MATRIX, MEMBRANE, PRECIPITATE = 0.87, 0.81, 0
 
 
 class Scene(NamedTuple):
-    """Where each pixel lies relative to the ribbon (nm), and `grey`, which structures are painted on."""
+    """Coordinates of each pixel relative to the ribbon (nm), and the image `grey` that structures are painted on."""
 
     pixel: float
     field: float
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Where an organelle lies."""
+    """Site of an organelle."""
 
     at: Floats  # (x, y) in nm
     reach: float  # radius in nm that an organelle may fill
@@ -54,7 +54,7 @@ def grain(rng: np.random.Generator, size: int, cells: float) -> Floats:
     at = (np.arange(size) + 0.5) / size * round(cells)
     first, f = at.astype(int), at % 1
     weights = ((1 - f) ** 3 / 6, 2 / 3 - f**2 + f**3 / 2, 1 / 6 + (f + f**2 - f**3) / 2, f**3 / 6)
-    # Gathered and summed, as a matrix product would start threads that fight over the data loader's cores.
+    # Gathered and summed: a matrix product would start threads that compete for the data loader's cores.
     rows = np.add.reduce([w[:, None] * knots[first + k] for k, w in enumerate(weights)])
     return np.asarray(2.09 * np.add.reduce([w * rows[:, first + k] for k, w in enumerate(weights)]))
 

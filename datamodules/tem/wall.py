@@ -22,7 +22,7 @@ from datamodules.tem.scene import (
 
 
 def capillary_wall(rng: np.random.Generator, patient: Patient, size: int) -> Scene:
-    """Lay the ribbon through the field; urinary space and lumen are painted, everything else follows."""
+    """Lay the ribbon through the field, and paint urinary space and lumen."""
     field, pixel = patient.field_nm, patient.field_nm / size
     angle, radius = rng.uniform(-np.pi, np.pi), field * rng.uniform(0.75, 2.2)
     cos, sin = np.cos(angle), np.sin(angle)

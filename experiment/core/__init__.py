@@ -1,1 +1,1 @@
-"""What everything else is built on: tables, contracts, errors, seeds, identity, timing, building from config."""
+"""Base of all other packages: tables, contracts, errors, seeds, identity, timing, building from config."""

@@ -1,4 +1,4 @@
-"""Objects from configs. The only place that turns a `_target_` into code, from packages that are listed here."""
+"""Objects from configs: the only module that turns a `_target_` into code, from the packages listed here."""
 
 import importlib
 import pkgutil
@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import execution_whitelist, instantiate
+from omegaconf import DictConfig, OmegaConf
 
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import kind_of
@@ -19,11 +20,22 @@ TRUSTED = (*OWN, "pytorch_lightning.*")
 """Packages whose classes a config may name: a config file must not be able to run arbitrary code."""
 
 
-def build(config: Mapping[str, Any], **further: Any) -> Any:
-    """Instantiate `config`; `further` arguments are passed as they are.
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return the resolved config as plain Python values, which are hashed, stored and passed to constructors.
 
     Raises:
-        UserError: what the class says of a bad value, or in one line why it could not be built.
+        MissingMandatoryValue: a mandatory value has not been set.
+    """
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def build(config: Mapping[str, Any], **further: Any) -> Any:
+    """Instantiate `config`; pass `further` arguments as they are.
+
+    Raises:
+        UserError: the class refuses a value, or cannot be built; the reason in one line.
     """
     try:
         with execution_whitelist(TRUSTED):
@@ -47,32 +59,32 @@ def _refused(config: Mapping[str, Any], error: Exception) -> UserError:
 
 
 def class_of(config: Mapping[str, Any]) -> type[Any]:
-    """The class named by `_target_`.
+    """Return the class that `_target_` names.
 
     Raises:
-        UserError: it is not in a trusted package, or not there. Nothing outside those packages is imported.
+        UserError: it is not in a trusted package, or does not exist. Nothing outside trusted packages is imported.
     """
     target = str(config["_target_"])
     if not _trusted(target):
         raise not_allowed("_target_", target, TRUSTED)
     try:
         module, _, name = target.rpartition(".")
-        found = getattr(importlib.import_module(module), name)
+        kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"_target_={target} is not there: {error}.") from error
-    if not isinstance(found, type) or not _trusted(f"{found.__module__}.{found.__qualname__}"):
+        raise UserError(f"_target_={target} does not exist: {error}.") from error
+    if not isinstance(kind, type) or not _trusted(f"{kind.__module__}.{kind.__qualname__}"):
         raise not_allowed("_target_", target, TRUSTED)
-    return found
+    return kind
 
 
 def relocated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored config whose `_target_` is where its class is found today: its module may have been moved since.
+    """Return a stored config with the current path of its class: its module may have moved since.
 
     Raises:
-        UserError: the class is not there, and its package holds none or several of its name.
+        UserError: the class does not exist there, and its package has none or several of its name.
     """
     try:
-        found = class_of(config)
+        current = class_of(config)
     except UserError:
         package, name = config["_target_"].partition(".")[0], kind_of(config)
         if f"{package}.*" not in OWN:
@@ -81,8 +93,8 @@ def relocated(config: Mapping[str, Any]) -> dict[str, Any]:
         classes = {kind for module in modules if isinstance(kind := vars(module).get(name), type)}
         if len(classes) != 1:
             raise
-        found = classes.pop()
-    return {**config, "_target_": f"{found.__module__}.{found.__qualname__}"}
+        current = classes.pop()
+    return {**config, "_target_": f"{current.__module__}.{current.__qualname__}"}
 
 
 def _trusted(target: str) -> bool:

@@ -1,4 +1,4 @@
-"""Class weights: whether all classes have the same say, or all rows."""
+"""Class weights: equal total weight per class, or equal weight per row."""
 
 from torch import Tensor
 
@@ -8,11 +8,11 @@ CLASS_WEIGHTS = ("balanced", "none")
 
 
 def check_class_weights(key: str, value: str) -> None:
-    """Refuse what is neither ``balanced`` (classes have the same say) nor ``none`` (rows have)."""
+    """Refuse a value that is neither ``balanced`` (equal total weight per class) nor ``none`` (equal weight per row)."""
     if value not in CLASS_WEIGHTS:
         raise not_allowed(key, value, CLASS_WEIGHTS)
 
 
-def balanced(target: Tensor, classes: int) -> Tensor:
-    """N / (K · rows of the class), (K,), from class indices (N,); a class without rows counts as one of one row."""
+def balanced_weights(target: Tensor, classes: int) -> Tensor:
+    """Compute N / (K · rows of the class), (K,), from class indices (N,); a class without rows counts as one row."""
     return len(target) / (classes * target.bincount(minlength=classes).clamp_min(1))

@@ -1,4 +1,4 @@
-"""What a run cost, summed over its folds."""
+"""Cost of a run, summed over its folds."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,11 @@ Cost = dict[str, Any]
 
 
 def cost(markers: Iterable[Mapping[str, Any]]) -> Cost:
-    """Sums over what the finished folds of a run say of themselves (see `experiment.core.timing`).
+    """Sum the costs in the markers of a run's finished folds (see `experiment.core.timing`).
 
     Returns:
-        ``seconds`` of work; ``stages`` with the seconds and ``images_per_second`` of each; ``model_busy``, the share of
-        training time that was not spent waiting for images; ``peak_memory_mib`` of the largest process.
+        ``seconds`` of work; ``stages``, seconds per stage; ``images_per_second`` per stage; ``model_busy``, the share of
+        training time that is not spent waiting for images; ``peak_memory_mib`` of the largest process.
     """
     folds = list(markers)
     seconds, images, steps = Counter[str](), Counter[str](), Counter[str]()
@@ -31,7 +31,7 @@ def cost(markers: Iterable[Mapping[str, Any]]) -> Cost:
 
 
 def in_words(spent: Cost) -> str:
-    """One line for a person."""
+    """Return the cost as one line of text."""
     stages = []
     for name, seconds in sorted(spent["stages"].items(), key=lambda item: -item[1]):
         rate = spent["images_per_second"].get(name)
@@ -45,5 +45,5 @@ def in_words(spent: Cost) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes where they are many."""
+    """Format seconds as text, from 90 on as minutes."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

@@ -1,4 +1,4 @@
-"""What the numbers were made with, for the record: versions and commit. It is no part of the identity."""
+"""Environment of a computation, for the record: versions and commit. It is no part of a run's identity."""
 
 import platform
 import subprocess
@@ -15,26 +15,26 @@ PACKAGES = ("em-granules", "torch", "torchvision", "pytorch-lightning", "scikit-
 
 @cache
 def environment() -> dict[str, str]:
-    """Versions of python and of the packages that compute, the commit of this code, and the processor or GPU."""
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}, {_device()}"}
-    return {**found, **_versions(), "commit": _commit()}
+    """Return the versions of Python and of the packages that compute, the processor or GPU, and the commit of this code."""
+    machine = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}, {_device()}"}
+    return {**machine, **_versions(), "commit": _commit()}
 
 
 @cache
 def source() -> str:
-    """Digest of this project's code and of the versions of the packages that compute, in a checkout or not."""
+    """Return the digest of this project's code and of the versions of the packages that compute, in a checkout or not."""
     files = sorted(file for own in OWN for file in (ROOT / own).rglob("*") if file.is_file() and file.suffix != ".pyc")
     return digest([_versions(), [(file.relative_to(ROOT).as_posix(), file_digest(file)) for file in files]])
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a folder that was never installed
-            found[package] = "not installed"
-    return found
+            versions[package] = version(package)
+        except PackageNotFoundError:  # run from a folder without installing it
+            versions[package] = "not installed"
+    return versions
 
 
 def _device() -> str:
@@ -46,7 +46,7 @@ def _device() -> str:
 
 
 def _commit() -> str:
-    """Commit of the source, ``+`` where it was changed since; ``unknown`` outside a checkout."""
+    """Return the commit of the source, with ``+`` if files differ from it; ``unknown`` outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run(

@@ -1,4 +1,4 @@
-"""What makes two runs the same: a digest of everything that decides the numbers, and of nothing else."""
+"""Identity of a run: a digest of everything that decides its numbers, and of nothing else."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
-# Keys of a section that say where or how fast, not what: two runs that differ only here give the same numbers.
+# Keys per section that set where or how fast, not what: runs that differ only in them give the same numbers.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     # The samples' own digest stands for where they were read from.
     "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb"}),
@@ -18,31 +18,31 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
             "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
         }
     ),
-    # Where things are kept, not what they are.
+    # Place of the cache, not its content.
     "callback": frozenset({"cache", "cache_gb"}),
-    # The kind and the settings decide; the display name does not.
+    # The class and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
-    """Return the stable name of the class that a config builds: its own name, without the module that it is found in."""
+    """Return the stable name of the class that a config builds: its name without its module."""
     return str(config["_target_"]).rpartition(".")[2]
 
 
 def decisive(section: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a config section that decides the numbers, with the class's kind in place of its import path."""
-    kept = {key: value for key, value in config.items() if key not in NOT_IDENTITY.get(section, ()) and key != "_target_"}
-    return {"kind": kind_of(config), **kept} if "_target_" in config else kept
+    """Return the part of a config section that decides the numbers, with the name of the class in place of its path."""
+    settings = {key: value for key, value in config.items() if key not in NOT_IDENTITY.get(section, ()) and key != "_target_"}
+    return {"kind": kind_of(config), **settings} if "_target_" in config else settings
 
 
 def digest(record: object) -> str:
-    """Hex digest of a plain value (mappings, lists, text, numbers); key order does not matter."""
+    """Return the hex digest of a plain value (mappings, lists, text, numbers); key order does not matter."""
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Hex digest of a file's content."""
+    """Return the hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a job is a trial of a sweep, and what was set for it."""
+"""Context of a job: whether it is a trial of a sweep, and the settings of the trial."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ AGENT = "WANDB_SWEEP_ID"  # set by `wandb agent` for each trial
 
 
 def in_sweep() -> bool:
-    """Whether this job is one of several that are compared: by Hydra's multirun, or by an agent of W&B."""
+    """Return whether this job is a trial of Hydra's multirun or of a W&B agent."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -17,7 +17,7 @@ def in_sweep() -> bool:
 
 
 def trial_settings(config: Mapping[str, Any]) -> dict[str, str] | None:
-    """What the command set for this trial, by key; None for a job that is no trial, or that runs some folds of one."""
+    """Return the overrides of this trial by key; None if the job is no trial, or runs only some folds of one."""
     if not in_sweep() or config["folds"]["only"] is not None:
         return None
     from hydra.core.hydra_config import HydraConfig

@@ -1,4 +1,4 @@
-"""Whether a config's plain values can be what a constructor says it takes: told before anything is built."""
+"""Check of a config's plain values against a constructor's annotations, before anything is built."""
 
 import inspect
 import types
@@ -14,7 +14,7 @@ def check_types(config: Mapping[str, Any], constructor: Any) -> None:
     """Refuse scalars of a type that the constructor's annotations do not allow.
 
     Raises:
-        UserError: naming key, value and what is allowed.
+        UserError: a value is of another type; the message names key, value and what is allowed.
     """
     hints = _hints(constructor)
     for key, value in config.items():
@@ -27,13 +27,13 @@ def check_types(config: Mapping[str, Any], constructor: Any) -> None:
 
 
 def _hints(constructor: Any) -> dict[str, Any]:
-    """Annotations of a constructor, and of those that it hands its further keywords to."""
+    """Return the annotations of a constructor, and of the base constructors that it passes its other keywords to."""
     hints: dict[str, Any] = {}
     for kind in inspect.getmro(constructor) if inspect.isclass(constructor) else ():
         if "__init__" in vars(kind):
             try:
                 hints = {**get_type_hints(vars(kind)["__init__"]), **hints}
-            except (NameError, TypeError):  # annotations that cannot be resolved at run time say nothing
+            except (NameError, TypeError):  # annotations that cannot be resolved at run time allow anything
                 return hints
             if all(p.kind is not p.VAR_KEYWORD for p in inspect.signature(vars(kind)["__init__"]).parameters.values()):
                 break
@@ -41,24 +41,24 @@ def _hints(constructor: Any) -> dict[str, Any]:
 
 
 def accepts(hint: Any, value: object) -> bool:
-    """Whether a plain value may stand for an annotation; what cannot be judged is accepted."""
+    """Return whether a plain value fits an annotation; accept what cannot be judged."""
     if not isinstance(value, str | int | float | None):
         return True
     kinds = _flat(hint)
     if any(get_origin(kind) is Literal and value in get_args(kind) for kind in kinds):
         return True
     if isinstance(value, bool):
-        known = bool in kinds
+        fits = bool in kinds
     elif isinstance(value, int):
-        known = int in kinds or float in kinds
+        fits = int in kinds or float in kinds
     else:
-        known = type(value) in kinds
+        fits = type(value) in kinds
     judged = all(kind in NAMES or get_origin(kind) is not None for kind in kinds)
-    return known or not judged
+    return fits or not judged
 
 
 def _flat(hint: Any) -> list[Any]:
-    """The members of a union, or the annotation itself."""
+    """Return the members of a union, or the annotation itself."""
     if get_origin(hint) in (Union, types.UnionType):
         return [kind for member in get_args(hint) for kind in _flat(member)]
     return [hint]

@@ -1,6 +1,6 @@
-"""The tables that all parts exchange, and what they stand for: samples, one fold of them, predictions, a finished fold.
+"""Tables that all packages exchange: samples, the split of a fold, predictions, a finished fold.
 
-Plain values and pandas: who only reads results needs neither torch nor Lightning.
+They are plain values and pandas, so that code that only reads results imports neither torch nor Lightning.
 """
 
 import json
@@ -20,14 +20,14 @@ MARKER = "finished.json"
 
 @dataclass(frozen=True)
 class SampleTable:
-    """All samples of a data set, one row an image.
+    """All samples of a data set, one row per image.
 
     Attributes:
-        rows: columns ``sample_id`` (text, unique), ``target`` (index into `classes`), ``group`` (the patient, animal or
+        rows: columns ``sample_id`` (text, unique), ``target`` (index into `classes`), ``group`` (patient, animal or
             block that must not cross folds) and ``digest`` (of the decoded pixels).
         classes: class names; the order defines ``target``.
-        positive: the class that sensitivity, F1 and the like are about.
-        grouped: False when no groups were given, so that each image is its own group.
+        positive: class that sensitivity, F1 and similar metrics refer to.
+        grouped: False if the data set names no groups, so that each image is its own group.
     """
 
     rows: pd.DataFrame
@@ -42,27 +42,35 @@ class SampleTable:
 
     @property
     def sample_id(self) -> NDArray[np.object_]:
-        """Identifiers, shape (N,)."""
+        """Identifiers, (N,)."""
         return self.rows["sample_id"].to_numpy(dtype=object)
 
     @property
     def target(self) -> NDArray[np.int64]:
-        """Class indices, shape (N,)."""
+        """Class indices, (N,)."""
         return self.rows["target"].to_numpy(dtype=np.int64)
 
     @property
     def group(self) -> NDArray[np.object_]:
-        """Groups, shape (N,)."""
+        """Groups, (N,)."""
         return self.rows["group"].to_numpy(dtype=object)
 
     def select(self, sample_ids: Sequence[str]) -> pd.DataFrame:
-        """The rows of these samples, in the order asked for."""
+        """Return the rows of these samples, in this order."""
         return self.rows.set_index("sample_id").loc[list(sample_ids)].reset_index()
 
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: who is fitted on, who selects and calibrates, who is predicted once and selects nothing."""
+    """One fold of one repeat, by sample identifiers.
+
+    Attributes:
+        repeat: number of the repeat.
+        fold: number of the fold in its repeat.
+        fit: samples that the model is fitted on.
+        val: samples for selection and calibration.
+        test: samples that are predicted once and that nothing is chosen on.
+    """
 
     repeat: int
     fold: int
@@ -72,17 +80,23 @@ class Split:
 
     @property
     def name(self) -> str:
-        """Where this fold lies inside a run, e.g. ``repeat-0/fold-3``."""
+        """Path of the fold inside its run, e.g. ``repeat-0/fold-3``."""
         return f"repeat-{self.repeat}/fold-{self.fold}"
 
 
 def probability_columns(classes: Sequence[str]) -> list[str]:
-    """Names of the probability columns, ``p/<class>``: tables are joined by these names, never by position."""
+    """Return the names of the probability columns, ``p/<class>``: tables are joined by these names, never by position."""
     return [f"p/{name}" for name in classes]
 
 
 def predictions(sample_ids: Sequence[str], probabilities: NDArray[Any], classes: Sequence[str]) -> pd.DataFrame:
-    """A table of predictions: ``sample_id`` and ``p/<class>`` from `probabilities` of shape (N, K)."""
+    """Return a table of predictions, ``sample_id`` and ``p/<class>``, from `probabilities` (N, K).
+
+    >>> predictions(["a", "b"], np.array([[0.75, 0.25], [0.5, 0.5]]), ["no", "yes"])
+      sample_id  p/no  p/yes
+    0         a  0.75   0.25
+    1         b  0.50   0.50
+    """
     table = pd.DataFrame(np.asarray(probabilities, dtype=np.float64), columns=probability_columns(classes))
     table.insert(0, "sample_id", list(sample_ids))
     return table
@@ -90,21 +104,21 @@ def predictions(sample_ids: Sequence[str], probabilities: NDArray[Any], classes:
 
 @dataclass(frozen=True)
 class FinishedFold:
-    """The folder of one fitted and predicted fold. It is complete: it was written beside and renamed."""
+    """Folder of one fitted and predicted fold. It is complete: it was written under another name and renamed."""
 
     path: Path
 
     @property
     def checkpoint(self) -> Path:
-        """The Lightning checkpoint; loads with ``weights_only=True``."""
+        """Lightning checkpoint; loads with ``weights_only=True``."""
         return self.path / "model.ckpt"
 
     @property
     def marker(self) -> dict[str, Any]:
-        """What was noted when it was finished: seconds, stages, versions."""
+        """Record of the finished fold: seconds, stages, scores, versions."""
         return dict(json.loads((self.path / MARKER).read_text()))
 
     def predictions(self, part: Part) -> pd.DataFrame:
-        """Predictions on rows the model was not fitted on: ``val`` (for combining and calibration) or ``test``."""
+        """Return the predictions on ``val`` (for combining and calibration) or ``test``: rows the model was not fitted on."""
         table = pd.read_parquet(self.path / "predictions.parquet")
         return table.loc[table["part"] == part].drop(columns="part").reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Where a fold's time goes: seconds and images of each named stage, and the peak of memory."""
+"""Cost of a fold: seconds and images of each named stage, and peak memory."""
 
 import resource
 import sys
@@ -16,12 +16,13 @@ MIB = 2**20
 
 @dataclass
 class Stages:
-    """What `stage` blocks have spent so far. A stage inside another counts for itself alone.
+    """Record of `stage` blocks. The time of an inner stage does not count for the outer one.
 
     Attributes:
-        seconds: of each stage.
+        seconds: per stage.
         steps: seconds of training steps in the ``model``, and of waiting for the ``loader`` between them.
-        images: that went through it.
+        images: number of images per stage.
+        inner: seconds of stages inside the current one.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -30,7 +31,7 @@ class Stages:
     inner: float = 0.0
 
     def summary(self) -> dict[str, Any]:
-        """All of it as plain values, with the peak of memory; see `experiment.core.cost`."""
+        """Return the record and peak memory as plain values; see `experiment.core.cost`."""
         return {
             "stages": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
             "images": {name: count for name, count in self.images.items() if count},
@@ -44,7 +45,7 @@ _current: ContextVar[Stages | None] = ContextVar("stages", default=None)
 
 @contextmanager
 def recording() -> Iterator[Stages]:
-    """Collect the stages of this block."""
+    """Record the stages of this block."""
     stages = Stages()
     token = _current.set(stages)
     try:
@@ -55,7 +56,7 @@ def recording() -> Iterator[Stages]:
 
 @contextmanager
 def stage(name: str, images: int = 0) -> Iterator[None]:
-    """Count this block as a stage, if anyone is recording."""
+    """Count this block as a stage of the current `recording`, if there is one."""
     stages = _current.get()
     if stages is None:
         yield
@@ -70,15 +71,15 @@ def stage(name: str, images: int = 0) -> Iterator[None]:
         stages.inner = outside + elapsed
 
 
-def spend(step: str, seconds: float) -> None:
-    """Count time of training steps, if anyone is recording."""
+def record_step(step: str, seconds: float) -> None:
+    """Add seconds to a training step of the current `recording`, if there is one."""
     if (stages := _current.get()) is not None:
         stages.steps[step] = stages.steps.get(step, 0.0) + seconds
 
 
 def peak_memory() -> dict[str, float]:
-    """The largest resident size of this process and, where there is a GPU, the most it has allocated there, in MiB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB elsewhere
+    """Return the peak resident memory of this process and, with a GPU, its peak allocation there, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB elsewhere
     peak: dict[str, float] = {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB)}
     if torch.cuda.is_available():
         peak["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / MIB)

@@ -1,4 +1,4 @@
-"""Heat maps of a finished run: each fold's model on images of its test part, as pictures and a score where truth is known."""
+"""Heat maps of a finished run: each fold's model on its test images, as pictures, and scored if the data know the truth."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +16,23 @@ from experiment.run.fitted_model import load_model
 from experiment.run.folds import Splits
 from experiment.store.runs import Run
 
-BATCH = 8  # images mapped together: gradients of an ensemble over eight symmetries take memory
+BATCH = 8  # images per heat map call: gradients of an ensemble over eight symmetries take memory
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What was mapped.
+    """Result of `explain`.
 
     Attributes:
-        table: one row an image: ``sample_id``, ``fold``, ``file`` and, where the truth is known, ``hit`` (the hottest pixel
-            lies on a granule) and ``area`` (share of the image that granules cover: what a random pixel would hit).
+        table: one row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the
+            hottest pixel is on a granule) and ``area`` (share of the image that granules cover, the hit
+            rate of a random pixel).
     """
 
     table: pd.DataFrame
 
     def pointing(self) -> str | None:
-        """The share of hits in words; None where the truth is not known."""
+        """Return the share of hits in words; None if the data do not know the truth."""
         if "hit" not in self.table:
             return None
         hits, area = self.table["hit"].mean(), self.table["area"].mean()
@@ -51,7 +52,7 @@ def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> E
     rows: list[dict[str, object]] = []
     for number, (split, (_, fold)) in enumerate(zip(splits, run.folds(), strict=True)):
         share = images // len(splits) + (number < images % len(splits))
-        chosen = _chosen(run, split, share, seed)
+        chosen = _choose(run, split, share, seed)
         model = load_model(fold)
         for start in range(0, len(chosen), BATCH):
             ids = chosen[start : start + BATCH]
@@ -62,8 +63,8 @@ def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> E
     return Explained(table)
 
 
-def _chosen(run: Run, split: Split, count: int, seed: int) -> list[str]:
-    """Some test images of the positive class."""
+def _choose(run: Run, split: Split, count: int, seed: int) -> list[str]:
+    """Choose up to `count` test images of the positive class at random."""
     rows = run.samples.select(split.test)
     ids = rows.loc[rows["target"] == run.samples.positive_index, "sample_id"].to_numpy()
     drawn = np.random.default_rng([seed, split.repeat, split.fold]).permutation(len(ids))[:count]
@@ -71,11 +72,11 @@ def _chosen(run: Run, split: Split, count: int, seed: int) -> list[str]:
 
 
 def _row(data: FoldData, split: Split, sample: str, heat: NDArray[np.float32], folder: Path) -> dict[str, object]:
-    """Write one picture, and say what it shows."""
+    """Write one picture; return its row of the table."""
     file = f"{split.name.replace('/', '-')}-{sample.replace('/', '-')}.png"
     size = heat.shape[::-1]
-    shown = np.asarray(Image.fromarray(data.picture(sample)).resize(size, Image.Resampling.BILINEAR))
-    Image.fromarray(overlay(shown, heat)).save(folder / file)
+    image = np.asarray(Image.fromarray(data.picture(sample)).resize(size, Image.Resampling.BILINEAR))
+    Image.fromarray(overlay(image, heat)).save(folder / file)
     row: dict[str, object] = {"sample_id": sample, "fold": split.name, "file": file}
     if isinstance(data, KnowsTruth):
         mask = data.granule_mask(sample)

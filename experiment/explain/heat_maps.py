@@ -1,4 +1,4 @@
-"""Where a model looks: heat maps through all of it, SVM head and ensemble included, since all of it is differentiable."""
+"""Heat maps of what a model looks at, through SVM head and ensemble, which are differentiable too."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,22 +11,22 @@ from torchvision.transforms.functional import gaussian_blur
 
 from experiment.core.contracts import FoldModel
 
-SAMPLES, NOISE = 8, 0.08  # noisy copies an image, and their standard deviation in units of the full range
+SAMPLES, NOISE = 8, 0.08  # noisy copies per image, and the standard deviation of the noise as a share of the full range
 BLUR = 2.0 / 96  # standard deviation of the smoothing, in image sides
-BOUND = 1e-6  # probabilities are kept this far from 0 and 1: a certain model would have no gradient
+BOUND = 1e-6  # least distance of probabilities to 0 and 1: a certain model would have no gradient
 
 
 def heat_maps(model: FoldModel, images: Tensor, positive: int, seed: int = 0) -> NDArray[np.float32]:
-    """How much each pixel moves the log-odds of the positive class: SmoothGrad (Smilkov et al. 2017), smoothed.
+    """Compute how much each pixel moves the log-odds of the positive class: SmoothGrad (Smilkov et al. 2017), blurred.
 
     Args:
-        model: fitted, in eval mode.
+        model: fitted model in eval mode.
         images: (B, 3, H, H) in [0, 1], on the model's device.
-        positive: index of the class.
-        seed: of the noise.
+        positive: index of the positive class.
+        seed: seed of the noise.
 
     Returns:
-        (B, H, H), not negative; the largest value of each image is 1.
+        Non-negative heat maps (B, H, H); the maximum of each is 1.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
@@ -50,12 +50,12 @@ def _log_odds(model: FoldModel, positive: int) -> Callable[[Tensor], Tensor]:
 
 
 def peaks_inside(heat: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """Whether the hottest pixel of each map (B, H, H) lies inside its mask (the pointing game, Zhang et al. 2018)."""
+    """Return whether the hottest pixel of each map (B, H, H) is inside its mask (pointing game, Zhang et al. 2018)."""
     return np.array([mask.ravel()[one.argmax()] for one, mask in zip(heat, masks, strict=True)], dtype=bool)
 
 
 def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image in grey with its heat in red, and beside it the image as it is: (H, W) or (H, W, 3) to (H, 2W, 3)."""
+    """Return the image, and to its right the grey image with the heat in red: (H, W) or (H, W, 3) to (H, 2W, 3)."""
     colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     grey = colour.mean(axis=2, keepdims=True)
     hot = heat[..., None] ** 1.5

@@ -1,7 +1,16 @@
 """Confidence intervals by resampling patients.
 
-All images of a patient are drawn together (cluster bootstrap, Davison & Hinkley 1997, section 3.8). Where a class stands in
-few patients, those who show the same classes are drawn among themselves (stratified), so that no resample lacks a class.
+All images of a patient are drawn together (cluster bootstrap, Davison & Hinkley 1997, section 3.8). Where a class occurs in
+few patients, patients with the same classes form a stratum and are drawn within it, so that no resample lacks a class.
+
+>>> clusters = Clusters.of(np.zeros(8, dtype=np.int64), np.array([f"patient-{n}" for n in range(8)], dtype=object))
+>>> values = np.arange(8.0)
+>>> boot = Bootstrap.run(lambda weight: {"mean": weight @ values / weight.sum(axis=1)}, clusters)
+>>> boot.value["mean"]
+3.5
+>>> low, high = boot.interval("mean")
+>>> bool(0 < low < 3.5 < high < 7)
+True
 """
 
 from collections.abc import Callable, Mapping
@@ -14,20 +23,20 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
-CELLS = 2_000_000  # resamples × rows worked on at a time: 16 MB an array
-RARE = 6  # of so many patients all are missed by exp(-6), 0.2 %, of unstratified resamples
-JACKKNIFED = 1000  # above this many patients the acceleration is too near 0 to be worth leaving each one out
+CELLS = 2_000_000  # resamples × rows per chunk: 16 MB per array
+STRATIFY_BELOW = 6  # patients: exp(-6), 0.2 %, of unstratified resamples miss all of so many
+JACKKNIFED = 1000  # patients: with more, the acceleration is too near 0 to be worth leaving out each of them
 Statistic = Callable[[NDArray[np.float64]], Mapping[str, Floats]]
-"""Row weights (B, N) to named values (B,)."""
+"""Function from row weights (B, N) to named values (B,)."""
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Rows by patient, and patients by stratum.
+    """Assignment of rows to patients, and of patients to strata.
 
     Attributes:
-        of_row: number of the row's patient, (N,).
-        stratum: number of the patient's stratum, (G,).
+        of_row: index of each row's patient, (N,).
+        stratum: index of each patient's stratum, (G,).
     """
 
     of_row: NDArray[np.intp]
@@ -35,15 +44,15 @@ class Clusters:
 
     @classmethod
     def of(cls, target: NDArray[np.int64], group: NDArray[np.object_]) -> "Clusters":
-        """Patients from `group` (N,), and strata where a class of `target` (N,) is shown by fewer than `RARE` patients.
+        """Build clusters from `group` (N,), stratified if a class of `target` (N,) is in fewer than `STRATIFY_BELOW` patients.
 
-        Otherwise there is one stratum: strata hold the share of each class fixed, as a new cohort would not, and make the
-        intervals of whatever depends on it too narrow. A stratum of one patient could not vary; it is counted to the largest.
+        Otherwise there is one stratum: strata fix the share of each class, which varies between cohorts, and so make the
+        intervals of metrics that depend on it too narrow. A stratum of one patient could not vary; it joins the largest one.
         """
         names, of_row = np.unique(group.astype(str), return_inverse=True)
         shows = np.zeros((len(names), int(target.max()) + 1), dtype=bool)
         shows[of_row, target] = True
-        if shows.sum(axis=0).min() >= RARE:
+        if shows.sum(axis=0).min() >= STRATIFY_BELOW:
             return cls(of_row, np.zeros(len(names), dtype=np.intp))
         _, stratum, size = np.unique(shows, axis=0, return_inverse=True, return_counts=True)
         stratum = np.where(size[stratum.ravel()] < 2, size.argmax(), stratum.ravel())
@@ -55,7 +64,7 @@ class Clusters:
         return len(self.stratum)
 
     def resamples(self, count: int, seed: int) -> NDArray[np.float64]:
-        """How often each patient is drawn, (count, G)."""
+        """Return how often each resample draws each patient, (count, G)."""
         rng = np.random.default_rng(seed)
         drawn = np.zeros((count, self.count))
         for stratum in np.unique(self.stratum):
@@ -66,13 +75,13 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Named statistics of the cohort, of its resamples, and with each patient left out.
+    """Statistics of a cohort, of its resamples, and of the cohort without each patient.
 
     Attributes:
-        clusters: who was resampled.
-        value: name to the statistic of all rows.
-        resampled: name to (B,).
-        left_out: name to (G,), for the acceleration of BCa.
+        clusters: patients that are resampled.
+        value: statistic of all rows, by name.
+        resampled: statistic of each resample, (B,), by name.
+        left_out: statistic without each patient, (G,), by name; for the acceleration of BCa.
     """
 
     clusters: Clusters
@@ -82,10 +91,13 @@ class Bootstrap:
 
     @classmethod
     def run(cls, statistic: Statistic, clusters: Clusters, resamples: int = 2000, seed: int = 0) -> "Bootstrap":
-        """Resample `statistic`; different statistics of one cohort and seed see the same resamples, so they may be paired."""
+        """Resample `statistic`.
+
+        Statistics of the same cohort and seed are computed on the same resamples, so they may be paired.
+        """
         of_row = clusters.of_row
-        everyone = np.ones((1, clusters.count))
-        value = statistic(everyone[:, of_row])
+        all_once = np.ones((1, clusters.count))
+        value = statistic(all_once[:, of_row])
         return cls(
             clusters,
             {name: float(v[0]) for name, v in value.items()},
@@ -118,29 +130,29 @@ class Bootstrap:
         return cls(clusters, value, parts["resampled"], parts["left_out"])
 
     def interval(self, name: str, level: float = 0.95, method: str = "bca") -> tuple[float, float]:
-        """Confidence interval of a statistic; NaN where it, or a twentieth of its resamples, is undefined.
+        """Return the confidence interval of a statistic; NaN if it, or a twentieth of its resamples, is undefined.
 
         ``bca`` corrects bias and skew (Efron 1987; for strata Davison & Hinkley 1997, section 5.3.2), ``percentile`` does
-        not. Both take quantiles further out than the nominal ones, by the ratio that Student's t and the missing degrees of
-        freedom ask for: with few patients the plain ones are too narrow (Hesterberg 2015, section 4.3).
+        not. Both use quantiles further out than the nominal ones, scaled by Student's t and the lost degrees of freedom:
+        with few patients the plain intervals are too narrow (Hesterberg 2015, section 4.3).
         """
         resampled = self.resampled[name]
-        known = resampled[np.isfinite(resampled)]
-        if not np.isfinite(self.value[name]) or len(known) < 0.95 * len(resampled):
+        finite = resampled[np.isfinite(resampled)]
+        if not np.isfinite(self.value[name]) or len(finite) < 0.95 * len(resampled):
             return float("nan"), float("nan")
         freedom = self.clusters.count - len(np.unique(self.clusters.stratum))
         wider = np.sqrt(self.clusters.count / max(freedom, 1)) * stats.t.ppf(0.5 + level / 2, max(freedom, 1))
         z = np.array([-wider, wider])
         if method == "bca":
-            equal = np.isclose(known, self.value[name], rtol=1e-12, atol=1e-12)  # equal but for rounding
-            below = np.mean((known < self.value[name]) & ~equal) + np.mean(equal) / 2
-            bias = stats.norm.ppf(np.clip(below, 1 / len(known), 1 - 1 / len(known)))
+            equal = np.isclose(finite, self.value[name], rtol=1e-12, atol=1e-12)  # up to rounding
+            below = np.mean((finite < self.value[name]) & ~equal) + np.mean(equal) / 2
+            bias = stats.norm.ppf(np.clip(below, 1 / len(finite), 1 - 1 / len(finite)))
             z = bias + (bias + z) / (1 - self._acceleration(name) * (bias + z))
-        low, high = np.quantile(known, stats.norm.cdf(z))
+        low, high = np.quantile(finite, stats.norm.cdf(z))
         return float(low), float(high)
 
     def _acceleration(self, name: str) -> float:
-        """Skew of the statistic over patients, from leaving each out."""
+        """Return the skew of the statistic over patients, from the values without each patient."""
         left_out = self.left_out.get(name)
         if left_out is None or not np.isfinite(left_out).all():
             return 0.0
@@ -153,7 +165,10 @@ class Bootstrap:
 
 
 def in_chunks(function: Callable[[Any], Mapping[str, Floats]], draws: NDArray[Any], width: int) -> dict[str, Floats]:
-    """Named values (B,) of `draws` (B, …), some rows at a time: `width` numbers for each are needed, `CELLS` may be held."""
+    """Apply `function` to `draws` (B, …) in chunks and return its named values (B,).
+
+    Each draw needs `width` numbers of memory; a chunk has as many draws as fit into `CELLS`.
+    """
     step = max(1, CELLS // max(width, 1))
     parts = [function(draws[start : start + step]) for start in range(0, len(draws), step)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}

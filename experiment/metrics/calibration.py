@@ -1,4 +1,4 @@
-"""Do the probabilities mean what they say? Reliability, expected calibration error, Brier decomposition, calibration slope."""
+"""Calibration of probabilities: reliability, expected calibration error, Brier decomposition, calibration slope."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows by bins of predicted probability.
+    """Reliability diagram: rows in bins of predicted probability, without empty bins.
 
     Attributes:
-        predicted: mean probability of each bin that holds rows, (U,).
-        observed: share of the class in it, (U,).
-        count: rows in it, (U,).
+        predicted: mean probability per bin, (U,).
+        observed: share of the class per bin, (U,).
+        count: number of rows per bin, (U,).
     """
 
     predicted: Floats
@@ -27,12 +27,12 @@ class Reliability:
 
     @property
     def error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015): mean distance of predicted and observed, weighted by rows."""
+        """Expected calibration error (Naeini et al. 2015): mean of |predicted - observed|, weighted by rows."""
         return float(np.sum(self.count * np.abs(self.predicted - self.observed)) / self.count.sum())
 
 
 def reliability(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS) -> Reliability:
-    """Bins of equal width over [0, 1]: (N,), (N,)."""
+    """Bin the probabilities `p` (N,) of a class, with indicator `is_class` (N,), in bins of equal width over [0, 1]."""
     bin_of = np.minimum((p * bins).astype(np.intp), bins - 1)
     used, member, count = np.unique(bin_of, return_inverse=True, return_counts=True)
     means = [np.bincount(member, weights=values, minlength=len(used)) / count for values in (p, is_class.astype(np.float64))]
@@ -40,16 +40,17 @@ def reliability(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS) -> Rel
 
 
 def brier_decomposition(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS) -> dict[str, float]:
-    """Brier score = reliability - resolution + uncertainty + rest (Murphy 1973; rest within bins: Stephenson et al. 2008).
+    """Decompose the Brier score (N,), (N,): reliability - resolution + uncertainty + rest within bins.
 
-    Low reliability means calibrated, high resolution means informative; uncertainty belongs to the cohort.
+    Low reliability means calibrated, high resolution means informative; uncertainty is a property of the cohort (Murphy
+    1973; rest within bins: Stephenson et al. 2008).
     """
-    found = reliability(is_class, p, bins)
-    share, base = found.count / found.count.sum(), float(is_class.mean())
+    bins_of_p = reliability(is_class, p, bins)
+    share, base = bins_of_p.count / bins_of_p.count.sum(), float(is_class.mean())
     score = float(np.mean((p - is_class) ** 2))
     parts = {
-        "reliability": float(np.sum(share * (found.predicted - found.observed) ** 2)),
-        "resolution": float(np.sum(share * (found.observed - base) ** 2)),
+        "reliability": float(np.sum(share * (bins_of_p.predicted - bins_of_p.observed) ** 2)),
+        "resolution": float(np.sum(share * (bins_of_p.observed - base) ** 2)),
         "uncertainty": base * (1 - base),
     }
     rest = score - (parts["reliability"] - parts["resolution"] + parts["uncertainty"])
@@ -57,10 +58,11 @@ def brier_decomposition(is_class: NDArray[np.bool_], p: Floats, bins: int = BINS
 
 
 def slope_and_intercept(is_class: NDArray[np.bool_], p: Floats) -> tuple[float, float]:
-    """Calibration slope and calibration-in-the-large (Cox 1958; Van Calster et al. 2016).
+    """Compute calibration slope and calibration-in-the-large (Cox 1958; Van Calster et al. 2016).
 
-    The slope is that of a logistic regression of the class on logit(p): 1 is ideal, below 1 is too extreme. The intercept is
-    that of the same regression with the slope held at 1: 0 is ideal, above 0 is too low. NaN if a class is missing.
+    The slope comes from a logistic regression of the class on logit(p): 1 is ideal, below 1 the probabilities are too
+    extreme. The intercept comes from the same regression with the slope fixed at 1: 0 is ideal, above 0 the probabilities are
+    too low. Both are NaN if a class is missing.
     """
     if is_class.all() or not is_class.any():
         return float("nan"), float("nan")

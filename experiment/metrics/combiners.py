@@ -1,7 +1,11 @@
-"""Combiners: one prediction from several. Each is a small module whose learned numbers are buffers of its checkpoint.
+"""Combiners of an ensemble: modules that turn the predictions of several members into one.
 
-Probabilities come in as (M, N, K): members, rows, classes. What is learned is learned by `fit` from rows that no member
-was fitted on.
+The input is probabilities (M, N, K): members, rows, classes. `fit` learns from rows that no member was fitted on; the learned
+numbers are buffers, so a checkpoint stores them.
+
+>>> p = torch.tensor([[[0.5, 0.5]], [[0.9, 0.1]]], dtype=torch.float64)  # two members, one row, two classes
+>>> LogitMean()(p)  # odds of 1 and 9: their geometric mean is 3
+tensor([[0.7500, 0.2500]], dtype=torch.float64)
 """
 
 from collections.abc import Callable
@@ -12,53 +16,52 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-EPSILON = 1e-6  # probabilities are kept this far from 0 and 1, so that one sure member cannot outvote all others
-
-
-GRID = 201  # quantiles by which a rank is read off
+EPSILON = 1e-6  # least probability in a logarithm, so that one certain member cannot outvote all others
+GRID = 201  # quantiles that ranks are interpolated from
 
 
 def log_probabilities(p: Tensor) -> Tensor:
-    """Bounded log-probabilities, any shape."""
+    """Return log-probabilities of any shape, bounded below."""
     return p.clamp(EPSILON, 1).log()
 
 
 class Combiner(nn.Module):
-    """Probabilities (M, N, K) to (N, K)."""
+    """Module from the members' probabilities (M, N, K) to combined ones (N, K)."""
 
     def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
-        """Learn from probabilities (M, N, K), class indices (N,) and weights of the classes (K,); by default nothing."""
+        """Learn from probabilities (M, N, K), class indices (N,) and class weights (K,); learn nothing by default."""
 
 
 class Mean(Combiner):
     """Arithmetic mean of the members' probabilities."""
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return p.mean(dim=0)
 
 
 class LogitMean(Combiner):
-    """Normalised geometric mean: the mean of the logits (Genest & Zidek 1986, logarithmic opinion pool)."""
+    """Normalised geometric mean, the mean of the logits (logarithmic opinion pool, Genest & Zidek 1986)."""
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return log_probabilities(p).mean(dim=0).softmax(dim=-1)
 
 
 class Vote(Combiner):
-    """Majority vote: the share of members that decide for each class."""
+    """Majority vote: share of members that decide for each class."""
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return nn.functional.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=0)
 
 
 class Weighted(Combiner):
     """Logarithmic opinion pool with learned weights: softmax(sum over members of w_m log p_m).
 
-    The weights are not negative and minimise the log-loss plus a pull to equal weights, ``shrinkage`` rows strong: with few
-    val rows the result is near the logit mean. Their sum is free, which makes the pool more or less sure of itself.
+    The weights are non-negative and minimise the log-loss plus a penalty on their distance to equal weights, which counts like
+    ``shrinkage`` rows: with few val rows the result is near the logit mean. The sum of the weights is free, so the pool can
+    sharpen or flatten the probabilities.
     """
 
     def __init__(self, members: int, classes: int, shrinkage: float = 20.0) -> None:
@@ -68,7 +71,7 @@ class Weighted(Combiner):
         self.register_buffer("weight", torch.full((members,), 1.0 / members, dtype=torch.float64))
 
     def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
-        """Learn a weight for each member."""
+        """Learn one weight per member."""
         log_p = log_probabilities(p.double())
         equal = torch.full_like(self.weight, 1.0 / len(p))
 
@@ -77,15 +80,15 @@ class Weighted(Combiner):
             pull = self.shrinkage * len(p) * (members - equal).square().sum()
             return nn.functional.cross_entropy(pooled, target, weight.double(), reduction="sum") + pull
 
-        self.weight.copy_(_minimised(loss, equal, lower=0.0))
+        self.weight.copy_(_minimise(loss, equal, lower=0.0))
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return torch.einsum("m,mnk->nk", self.weight.to(p.dtype), log_probabilities(p)).softmax(dim=-1)
 
 
 class Stacking(Combiner):
-    """Multinomial logistic regression on the members' log-probabilities (Wolpert 1992), pulled to the logit mean."""
+    """Multinomial logistic regression on the members' log-probabilities (Wolpert 1992), shrunk towards the logit mean."""
 
     def __init__(self, members: int, classes: int, shrinkage: float = 5.0) -> None:
         super().__init__()
@@ -107,15 +110,15 @@ class Stacking(Combiner):
             pull = self.shrinkage * (coefficient - start).square().sum()
             return nn.functional.cross_entropy(scores, target, weight.double(), reduction="sum") + pull
 
-        self.coefficient.copy_(_minimised(loss, start))
+        self.coefficient.copy_(_minimise(loss, start))
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return self._scores(p, self.coefficient.to(p.dtype)).softmax(dim=-1)
 
 
 class Greedy(Combiner):
-    """Mean of members drawn with replacement, each draw the one that lowers the log-loss most (Caruana et al. 2004)."""
+    """Mean of members selected with replacement, each time the one that lowers the log-loss most (Caruana et al. 2004)."""
 
     def __init__(self, members: int, classes: int, rounds: int = 50) -> None:
         super().__init__()
@@ -124,25 +127,25 @@ class Greedy(Combiner):
         self.register_buffer("weight", torch.full((members,), 1.0 / members, dtype=torch.float64))
 
     def fit(self, p: Tensor, target: Tensor, weight: Tensor) -> None:
-        """Learn how often each member is drawn."""
+        """Learn the share of rounds in which each member is selected."""
         of_truth = p.double()[:, torch.arange(len(target)), target]  # (M, N)
-        drawn, total = torch.zeros_like(self.weight), torch.zeros(len(target), dtype=torch.float64)
+        draws, total = torch.zeros_like(self.weight), torch.zeros(len(target), dtype=torch.float64)
         for number in range(1, self.rounds + 1):
             losses = -(((total + of_truth) / number).clamp_min(EPSILON).log() * weight.double()[target]).sum(dim=1)
-            chosen = int(losses.argmin())
-            drawn[chosen] += 1
-            total = total + of_truth[chosen]
-        self.weight.copy_(drawn / self.rounds)
+            best = int(losses.argmin())
+            draws[best] += 1
+            total = total + of_truth[best]
+        self.weight.copy_(draws / self.rounds)
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         return torch.einsum("m,mnk->nk", self.weight.to(p.dtype), p)
 
 
 class Rank(Combiner):
-    """Mean of the members' ranks among the rows learned on, so that only order counts and no member's scale.
+    """Mean of the members' ranks among the fitted rows, so that only order counts and no member's scale.
 
-    A rank is the share of those rows, classes weighted, with a lower probability; it is read off `GRID` quantiles.
+    A rank is the class-weighted share of fitted rows with a lower probability, interpolated from `GRID` quantiles.
     """
 
     def __init__(self, members: int, classes: int) -> None:
@@ -163,10 +166,10 @@ class Rank(Combiner):
                 self.quantile[member, k] = torch.from_numpy(at)
 
     def forward(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine (M, N, K) to (N, K)."""
         values = p.permute(0, 2, 1).double().contiguous()  # (M, K, N)
         first, beyond = (torch.searchsorted(self.quantile, values, right=right) for right in (False, True))
-        # between two quantiles in proportion; on a run of equal ones their middle
+        # linear between two quantiles; the middle of a run of equal ones
         left, right = (self.quantile.gather(2, at.clamp(0, GRID - 1)) for at in (first - 1, first))
         between = first - 1 + (values - left) / (right - left).clamp_min(torch.finfo(torch.float64).tiny)
         position = torch.where(beyond > first, (first + beyond - 1) / 2, between)
@@ -174,8 +177,8 @@ class Rank(Combiner):
         return (rank / rank.sum(dim=1, keepdim=True)).to(p.dtype)
 
 
-def _minimised(loss: Callable[[Tensor], Tensor], start: Tensor, lower: float | None = None) -> Tensor:
-    """The minimiser of a smooth convex loss, by L-BFGS-B."""
+def _minimise(loss: Callable[[Tensor], Tensor], start: Tensor, lower: float | None = None) -> Tensor:
+    """Minimise a smooth convex loss by L-BFGS-B."""
 
     def value_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         point = torch.from_numpy(flat).reshape(start.shape).requires_grad_()
@@ -185,8 +188,8 @@ def _minimised(loss: Callable[[Tensor], Tensor], start: Tensor, lower: float | N
 
     with torch.enable_grad():
         bounds = None if lower is None else [(lower, None)] * start.numel()
-        found = minimize(value_and_gradient, start.numpy().ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
-    return torch.from_numpy(cast(np.ndarray, found.x)).reshape(start.shape)
+        minimum = minimize(value_and_gradient, start.numpy().ravel(), jac=True, method="L-BFGS-B", bounds=bounds)
+    return torch.from_numpy(cast(np.ndarray, minimum.x)).reshape(start.shape)
 
 
 COMBINERS: dict[str, Callable[[int, int], Combiner]] = {
@@ -198,7 +201,7 @@ COMBINERS: dict[str, Callable[[int, int], Combiner]] = {
     "rank": Rank,
     "vote": lambda members, classes: Vote(),
 }
-"""Combiners by the name that `model.combiner` takes; each is built from the numbers of members and of classes."""
+"""Combiners by their name in `model.combiner`; each is built from the numbers of members and of classes."""
 
 NEED_VAL = frozenset({"weighted", "stacking", "greedy", "rank"})
-"""Combiners that learn, and so need val rows."""
+"""Combiners that learn, so they need val rows."""

@@ -1,4 +1,4 @@
-"""Is one model better than another on the same images? Paired tests that respect patients."""
+"""Paired tests of whether one model is better than another on the same images, with patients as the unit."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -22,25 +22,27 @@ def permutation_test(
     permutations: int = 2000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Two-sided p-value of the difference in every metric, by swapping the two models within whole patients.
+    """Compute two-sided p-values of the difference in every metric, by swapping the two models within whole patients.
 
     If the models are equally good, it does not matter which of them predicted a patient: the observed difference is compared
-    with those after random swaps (Good 2005, section 3.7). Models may use different scales, so what is ranked (AUROC, AUPRC)
-    is swapped as ranks within each model (Venkatraman & Begg 1996). With few patients all swaps are enumerated, and
-    the test is exact.
+    with the differences after random swaps (Good 2005, section 3.7). Models may use different scales, so AUROC and AUPRC swap
+    ranks within each model (Venkatraman & Begg 1996). With few patients all swaps are enumerated, and the test is exact.
 
     Args:
         target: class indices, (N,).
-        first: probabilities of the first model in each repeat, (R, N, K); differences are averaged over repeats.
-        second: those of the second.
+        first: probabilities of the first model per repeat, (R, N, K); differences are averaged over repeats.
+        second: probabilities of the second model, likewise.
         positive: index of the positive class.
-        patient: number of each row's patient, (N,), from 0 on.
-        permutations: random swaps.
+        patient: index of each row's patient, (N,), from 0.
+        permutations: number of random swaps.
         seed: of the swaps.
+
+    Returns:
+        p-value per metric; NaN where the metric is undefined.
     """
     swapped = _swaps(int(patient.max()) + 1, permutations, seed)
     both = np.r_[target, target]
-    # Either model after a swap is a choice among the predictions of both: weights 0 and 1 on 2N rows.
+    # After a swap each model is a choice among the predictions of both: weights 0 and 1 on 2N rows.
     stacked = [np.r_[a, b] for a, b in zip(first, second, strict=True)]
     ranks = [np.r_[stats.rankdata(a, axis=0), stats.rankdata(b, axis=0)] for a, b in zip(first, second, strict=True)]
 
@@ -61,7 +63,7 @@ def permutation_test(
 
 
 def _swaps(patients: int, permutations: int, seed: int) -> NDArray[np.bool_]:
-    """(B, G): whether each patient is swapped; all 2^G ways if they are no more than `permutations`."""
+    """Return whether each patient is swapped, (B, G): all 2^G combinations if they are no more than `permutations`."""
     if 2**patients <= permutations:
         return np.array(list(product([False, True], repeat=patients)))
     return np.random.default_rng(seed).random((permutations, patients)) < 0.5
@@ -75,7 +77,7 @@ def _p_value(observed: float, permuted: Floats, exact: bool) -> float:
 
 
 def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> float:
-    """Exact two-sided p-value that two models are equally often right, for independent images (McNemar 1947)."""
+    """Compute the exact two-sided p-value that two models are equally often right, for independent images (McNemar 1947)."""
     only_first, only_second = int(np.sum(first_right & ~second_right)), int(np.sum(second_right & ~first_right))
     return float(stats.binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0
 
@@ -83,12 +85,12 @@ def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> 
 def delong(
     is_class: NDArray[np.bool_], score: Floats, cluster: NDArray[np.intp] | None = None
 ) -> tuple[Floats, NDArray[np.float64]]:
-    """AUROCs of M models on the same rows and their covariance (DeLong et al. 1988; with clusters Obuchowski 1997).
+    """Compute the AUROCs of M models on the same rows and their covariance (DeLong et al. 1988; clusters: Obuchowski 1997).
 
     Args:
-        is_class: (N,).
+        is_class: whether each row is of the class, (N,).
         score: (N, M), higher for the class.
-        cluster: number of each row's patient, (N,); None takes rows as independent.
+        cluster: index of each row's patient, (N,); None treats rows as independent.
 
     Returns:
         AUROCs (M,), covariance (M, M).
@@ -96,12 +98,11 @@ def delong(
     inside, outside = score[is_class], score[~is_class]
     m, n = len(inside), len(outside)
     if m < 2 or n < 2:
-        nothing = np.full(score.shape[1], np.nan)
-        return nothing, np.full((score.shape[1],) * 2, np.nan)
-    # Structural components by midranks (Sun & Xu 2014): the share of the other class on the right side of each row.
-    everyone = stats.rankdata(score, axis=0)
-    v10 = (everyone[is_class] - stats.rankdata(inside, axis=0)) / n
-    v01 = 1 - (everyone[~is_class] - stats.rankdata(outside, axis=0)) / m
+        return np.full(score.shape[1], np.nan), np.full((score.shape[1],) * 2, np.nan)
+    # Structural components by midranks (Sun & Xu 2014): share of the other class that each row is ranked correctly against.
+    midrank = stats.rankdata(score, axis=0)
+    v10 = (midrank[is_class] - stats.rankdata(inside, axis=0)) / n
+    v01 = 1 - (midrank[~is_class] - stats.rankdata(outside, axis=0)) / m
     area = v10.mean(axis=0)
     if cluster is None:
         return area, np.atleast_2d(np.cov(v10.T)) / m + np.atleast_2d(np.cov(v01.T)) / n
@@ -117,7 +118,7 @@ def delong(
 
 
 def delong_test(is_class: NDArray[np.bool_], score: Floats, cluster: NDArray[np.intp] | None = None) -> float:
-    """Two-sided p-value that two models (score (N, 2)) have the same AUROC."""
+    """Compute the two-sided p-value that two models, `score` (N, 2), have the same AUROC."""
     area, covariance = delong(is_class, score, cluster)
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     if not variance > 1e-16:
@@ -126,21 +127,25 @@ def delong_test(is_class: NDArray[np.bool_], score: Floats, cluster: NDArray[np.
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number (Holm 1979); NaN stays and does not count."""
+    """Adjust p-values for their number (Holm 1979); NaN stays NaN and does not count.
+
+    >>> holm([0.01, 0.04, float("nan")])
+    [0.02, 0.04, nan]
+    """
     values = np.asarray(p, dtype=np.float64)
     adjusted = np.full(len(values), np.nan)
-    known = np.flatnonzero(np.isfinite(values))
-    order = known[np.argsort(values[known], kind="stable")]
+    defined = np.flatnonzero(np.isfinite(values))
+    order = defined[np.argsort(values[defined], kind="stable")]
     adjusted[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
     return [float(value) for value in adjusted]
 
 
 def detectable_difference(standard_error: float, power: float = 0.8, level: float = 0.05) -> float:
-    """The smallest true difference that a two-sided test at `level` would find with this `power`.
+    """Compute the smallest true difference that a two-sided test detects.
 
     Args:
         standard_error: of the difference, from its bootstrap.
-        power: chance of finding it.
-        level: of the test.
+        power: probability of detecting it.
+        level: significance level of the test.
     """
     return float((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) * standard_error)

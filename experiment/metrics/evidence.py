@@ -1,4 +1,4 @@
-"""What the out-of-fold tables of several models prove: intervals, paired tests, calibration, curves."""
+"""Evidence from the out-of-fold tables of several models: intervals, paired tests, calibration, curves."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiment.core.environment import source
-from experiment.core.errors import UserError, some
+from experiment.core.errors import UserError, listed
 from experiment.core.identity import digest
 from experiment.core.tables import SampleTable
 from experiment.metrics.bootstrap import Bootstrap, Clusters
@@ -25,25 +25,25 @@ from experiment.metrics.weighted import scores
 
 RESAMPLES = 2000
 LEVEL = 0.95
-TESTED = ("balanced_accuracy", "auroc")  # metrics on which models are compared; each more would cost power under Holm
+TESTED = ("balanced_accuracy", "auroc")  # metrics that models are compared in; each further one would cost power under Holm
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
-FIXED = 0.9  # sensitivity or specificity at which the other is told
+FIXED = 0.9  # sensitivity or specificity at which the other one is reported
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Several models' out-of-fold predictions of the same images.
+    """Out-of-fold predictions of several models for the same images.
 
     Attributes:
         target: class indices, (N,).
-        p: model title to probabilities (R, N, K), one set a repeat.
+        p: probabilities per repeat, (R, N, K), by model title.
         positive: index of the positive class.
         clusters: patients.
-        grouped: whether patients are known; if not, each image counts as one.
-        sample_id: (N,).
-        group: (N,).
+        grouped: whether the data set names patients; otherwise each image counts as one.
+        sample_id: identifiers, (N,).
+        group: patient of each image, (N,).
     """
 
     target: NDArray[np.int64]
@@ -56,20 +56,20 @@ class Cohort:
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], samples: SampleTable) -> "Cohort":
-        """From out-of-fold tables of the same samples.
+        """Build the cohort from out-of-fold tables of the same samples.
 
         Raises:
-            UserError: the tables, or repeats of one, are not of the same samples; some are named.
+            UserError: the tables, or the repeats of one, differ in their samples or in the number of repeats.
         """
         first = next(iter(tables))
-        kept = set(tables[first]["sample_id"])
+        sample_ids = set(tables[first]["sample_id"])
         for title, table in tables.items():
             for repeat, predicted in table.groupby("repeat"):
-                if odd := kept ^ set(predicted["sample_id"]):
+                if different := sample_ids ^ set(predicted["sample_id"]):
                     raise UserError(
-                        f"{title} (repeat {repeat}) does not predict the same images as {first}: {some(sorted(odd))}."
+                        f"{title} (repeat {repeat}) does not predict the same images as {first}: {listed(sorted(different))}."
                     )
-        rows = samples.rows.loc[samples.rows["sample_id"].isin(kept)]
+        rows = samples.rows.loc[samples.rows["sample_id"].isin(sample_ids)]
         ids = rows["sample_id"].to_numpy(dtype=object)
         target, group = rows["target"].to_numpy(dtype=np.int64), rows["group"].to_numpy(dtype=object)
         p = {
@@ -88,11 +88,11 @@ class Cohort:
 
     @property
     def is_positive(self) -> NDArray[np.bool_]:
-        """(N,)."""
+        """Whether each image is of the positive class, (N,)."""
         return np.asarray(self.target == self.positive)
 
     def of_positive(self, title: str) -> Floats:
-        """Probability of the positive class, averaged over repeats, (N,)."""
+        """Return the probability of the positive class, averaged over repeats, (N,)."""
         mean: Floats = self.p[title][:, :, self.positive].mean(axis=0)
         return mean
 
@@ -115,15 +115,15 @@ class Cohort:
 
 
 def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[str, Any]:
-    """Everything a report says of the models, as plain numbers.
+    """Compute everything that a report states about the models, as plain numbers.
 
     Args:
         cohort: the models' predictions.
         stored: model title to a file that may hold its bootstrap; what is missing or outdated is computed.
 
     Returns:
-        ``models`` (for each: ``metrics`` with value, low, high; ``calibration``; ``operating``; ``curves``), ``pairs``
-        (paired comparisons of every two models, p-values adjusted by Holm over all of them) and ``method``.
+        ``models`` (per model: ``metrics`` with value, low, high; ``calibration``; ``operating``; ``curves``), ``pairs``
+        (paired comparisons of every two models, p-values adjusted by Holm over all of them), ``prevalence`` and ``method``.
     """
     resampled = {title: cohort.bootstrap(title, (stored or {}).get(title)) for title in cohort.p}
     return {
@@ -141,7 +141,7 @@ def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[s
 
 
 def intervals(boot: Bootstrap) -> dict[str, dict[str, float]]:
-    """Metric to ``value``, ``low`` and ``high`` of its interval."""
+    """Return ``value``, ``low`` and ``high`` of each metric."""
     out = {}
     for name in METRICS:
         low, high = boot.interval(name, LEVEL)
@@ -177,7 +177,7 @@ def _pairs(cohort: Cohort, resampled: Mapping[str, Bootstrap]) -> list[dict[str,
 
 
 def _second_opinion(cohort: Cohort, first: str, second: str, metric: str) -> dict[str, float]:
-    """The classical test of the same question: DeLong for AUROC, McNemar where images are independent."""
+    """Compute the classical test of the same question: DeLong for AUROC, McNemar where images are independent."""
     if metric == "auroc" and len(next(iter(cohort.p.values()))[0][0]) == 2:
         score = np.stack([cohort.of_positive(first), cohort.of_positive(second)], axis=1)
         return {"delong": delong_test(cohort.is_positive, score, cohort.clusters.of_row)}
@@ -188,14 +188,14 @@ def _second_opinion(cohort: Cohort, first: str, second: str, metric: str) -> dic
 
 
 def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
-    """Calibration, operating points and curves of the positive class against the rest."""
+    """Compute calibration, operating points and curves of the positive class against the rest."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     truth, p = cohort.is_positive, cohort.of_positive(title)
     bins = reliability(truth, p)
     slope, intercept = slope_and_intercept(truth, p)
     fall_out, recall, _ = roc_curve(truth, p)
-    precision, found, _ = precision_recall_curve(truth, p, drop_intermediate=True)
+    precision, recall_of_pr, _ = precision_recall_curve(truth, p, drop_intermediate=True)
     return {
         "calibration": {
             "ece": bins.error, "slope": slope, "intercept": intercept, **brier_decomposition(truth, p),
@@ -207,7 +207,7 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
         },
         "curves": {
             "roc": {"x": fall_out.tolist(), "y": recall.tolist()},
-            "pr": {"x": found.tolist(), "y": precision.tolist()},
+            "pr": {"x": recall_of_pr.tolist(), "y": precision.tolist()},
             "decision": {
                 "x": THRESHOLDS.tolist(),
                 "y": net_benefit(truth, p, THRESHOLDS).tolist(),
@@ -218,7 +218,7 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
 
 
 def pair_of(evidence: Mapping[str, Any], first: str, second: str, metric: str) -> dict[str, Any]:
-    """The comparison of two models on a metric, in this direction."""
+    """Return the comparison of two models in a metric, as `first` minus `second`."""
     for pair in evidence["pairs"]:
         if pair["metric"] == metric and {pair["first"], pair["second"]} == {first, second}:
             return seen_from(pair, first)
@@ -226,7 +226,7 @@ def pair_of(evidence: Mapping[str, Any], first: str, second: str, metric: str) -
 
 
 def seen_from(pair: Mapping[str, Any], title: str) -> dict[str, Any]:
-    """A comparison as the difference of the model `title` less the other."""
+    """Return a comparison as the difference of the model `title` minus the other."""
     if pair["first"] == title:
         return dict(pair)
     return {
@@ -236,7 +236,10 @@ def seen_from(pair: Mapping[str, Any], title: str) -> dict[str, Any]:
 
 
 def hardest(cohort: Cohort, count: int) -> list[dict[str, Any]]:
-    """Images that every model gets wrong, the most confidently wrong first: ``sample_id``, ``group``, ``target``, ``p``."""
+    """Return up to `count` images that every model gets wrong, the most confidently wrong first.
+
+    Each is a mapping of ``sample_id``, ``group``, ``target`` and ``p``, the probability of the target by model title.
+    """
     rows = np.arange(len(cohort.target))
     own = {title: p.mean(axis=0)[rows, cohort.target] for title, p in cohort.p.items()}
     wrong = np.all([p.mean(axis=0).argmax(axis=1) != cohort.target for p in cohort.p.values()], axis=0)

@@ -1,4 +1,4 @@
-"""What a sweep optimises: a metric of the rows that may be chosen on, or the time a fold takes."""
+"""Objectives of a sweep: a metric on the val or test rows, or the seconds per fold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,34 +11,37 @@ from experiment.core.tables import MARKER, FinishedFold
 from experiment.metrics.scores import METRICS
 
 SECONDS = "seconds"
-PARTS = ("val", "test")
+SCORED_PARTS = ("val", "test")
 SMALLER_IS_BETTER = ("brier", SECONDS)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One number a fold, averaged over folds.
+    """Number per fold that a sweep optimises, averaged over folds.
 
     Attributes:
-        name: as in the config: ``val/<metric>``, ``test/<metric>`` or ``seconds``.
+        name: ``val/<metric>``, ``test/<metric>`` or ``seconds``, as in the config.
+
+    Raises:
+        UserError: the name is none of these.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        allowed = [f"{part}/{metric}" for part in PARTS for metric in METRICS]
+        allowed = [f"{part}/{metric}" for part in SCORED_PARTS for metric in METRICS]
         if self.name not in (*allowed, SECONDS):
             raise not_allowed("objective", self.name, [*allowed, SECONDS])
 
     @property
     def larger_is_better(self) -> bool:
-        """Whether it is to be maximised."""
+        """Whether the objective is maximised."""
         return self.name.split("/")[-1] not in SMALLER_IS_BETTER
 
     def of_fold(self, fold: FinishedFold) -> float:
-        """The objective of one finished fold; NaN where its part has no rows, or too few to define the metric.
+        """Return the objective of one finished fold; NaN if its part has too few rows to define the metric.
 
-        ``seconds`` counts the networks that a model is built on as well, whoever trained them.
+        ``seconds`` includes the networks that a model is built on, even if another job trained them.
         """
         if self.name == SECONDS:
             return _seconds(fold)
@@ -47,25 +50,25 @@ class Objective:
 
 
 def objectives(named: str | Sequence[str]) -> tuple[Objective, ...]:
-    """The objectives of a config.
+    """Return the objectives of a config.
 
     Raises:
-        UserError: one is unknown, or none is named.
+        UserError: a name is unknown, or there is none.
     """
     names = [named] if isinstance(named, str) else list(named)
     if not names:
-        raise UserError("objective=[] names nothing to optimise; take val/balanced_accuracy, for example.")
+        raise UserError("objective=[] names nothing to optimise; take objective=val/balanced_accuracy, for example.")
     return tuple(Objective(name) for name in names)
 
 
 def named_values(named: str | Sequence[str], run: Path) -> dict[str, float]:
-    """The objectives of a run, by name: means over its finished folds. NaN where one is not defined."""
+    """Return the objectives of a run by name: means over its finished folds, NaN where undefined."""
     folds = [FinishedFold(marker.parent) for marker in run.glob(f"repeat-*/fold-*/{MARKER}")]
     return {aim.name: float(np.mean([aim.of_fold(fold) for fold in folds])) for aim in objectives(named)}
 
 
 def of_run(named: str | Sequence[str], run: Path) -> float | list[float] | None:
-    """The same as a sweeper wants it: one number, or a list. None where one is not defined."""
+    """Return the objectives of a run as a sweeper expects them: one number, or a list. None if one is undefined."""
     values = list(named_values(named, run).values())
     if not np.isfinite(values).all():
         return None
@@ -73,7 +76,7 @@ def of_run(named: str | Sequence[str], run: Path) -> float | list[float] | None:
 
 
 def _seconds(fold: FinishedFold) -> float:
-    """Of this fold and of all that it is built on."""
+    """Return the seconds of this fold and of all folds that it is built on."""
     root: Path = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
     marker = fold.marker
     return float(marker["seconds"]) + sum(_seconds(FinishedFold(root / path)) for path in marker["inputs"].values())

@@ -1,4 +1,4 @@
-"""Metrics of out-of-fold tables, as scikit-learn defines them. Undefined is NaN, never 0."""
+"""Metrics of out-of-fold tables, as scikit-learn defines them. An undefined metric is NaN, never 0."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,39 +22,43 @@ METRICS: dict[str, str] = {
     "mcc": "MCC",
     "brier": "Brier",
 }
-"""Metric names as stored, and as printed."""
+"""Printed names of metrics, by their stored names."""
 
 
 def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> dict[str, float]:
-    """All metrics of one set of predictions.
+    """Compute all metrics of one set of predictions.
 
-    Classes are decided by the largest probability. With more than two classes AUROC and AUPRC are macro averages of one
-    against the rest, and sensitivity, specificity and F1 take `positive` against the rest. Brier is the mean over rows
-    of the squared error summed over classes, halved for two classes (so that it is the usual one of the positive class).
+    The largest probability decides. With more than two classes AUROC and AUPRC are macro averages of one class against the
+    rest, and sensitivity, specificity and F1 are those of `positive` against the rest. Brier is the mean over rows of the
+    squared error summed over classes, halved for two classes (then it equals the usual one of the positive class).
 
     Args:
-        target: class indices, shape (N,).
-        p: probabilities, shape (N, K).
+        target: class indices, (N,).
+        p: probabilities, (N, K).
         positive: index of the positive class.
+
+    >>> metrics = score(np.array([0, 0, 1, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]]), positive=1)
+    >>> metrics["accuracy"], metrics["sensitivity"], metrics["specificity"], metrics["auroc"]
+    (0.75, 1.0, 0.5, 1.0)
     """
-    found = scores(target, p, positive, np.ones((1, len(target))))
-    return {name: float(found[name][0]) for name in METRICS}
+    values = scores(target, p, positive, np.ones((1, len(target))))
+    return {name: float(values[name][0]) for name in METRICS}
 
 
 def summarise(
     table: pd.DataFrame, classes: Sequence[str], positive: str, by_fold: Sequence[Mapping[str, float]] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Every metric of an out-of-fold table.
+    """Compute all metrics of an out-of-fold table.
 
     Args:
         table: see `experiment.metrics.out_of_fold.out_of_fold`.
-        classes: K.
-        positive: one of them.
-        by_fold: metrics of each fold in order, where they are known already.
+        classes: class names.
+        positive: name of the positive class.
+        by_fold: metrics of each fold in order, if they have been computed before.
 
     Returns:
-        For each metric: ``value`` over all rows (the mean over repeats where there are several), ``folds`` (one value a
-        fold), their ``mean`` and sample standard deviation ``sd`` (NaN for a single fold).
+        Per metric: ``value`` over all rows (mean over repeats), ``folds`` (one value per fold), their ``mean`` and sample
+        standard deviation ``sd`` (NaN for a single fold).
     """
     index = {name: number for number, name in enumerate(classes)}
 
@@ -75,9 +79,9 @@ def summarise(
 
 
 def scores_by_part(table: pd.DataFrame, samples: SampleTable) -> dict[str, dict[str, float]]:
-    """All metrics of one fold's predictions, for each ``part`` in the table: ``val`` may be chosen on, ``test`` may not."""
-    found = {}
+    """Compute all metrics of one fold's predictions per ``part``: choices may be made on ``val``, never on ``test``."""
+    by_part = {}
     for part, rows in table.groupby("part"):
         target = samples.select(rows["sample_id"].tolist())["target"].to_numpy(dtype=np.int64)
-        found[str(part)] = score(target, probabilities(rows, samples.classes), samples.positive_index)
-    return found
+        by_part[str(part)] = score(target, probabilities(rows, samples.classes), samples.positive_index)
+    return by_part

@@ -1,1 +1,1 @@
-"""The report: what was asked, what came out, how sure one may be. One HTML page that opens offline, and Markdown."""
+"""Report of finished runs: question, results, uncertainty. One HTML page that opens offline, and Markdown."""

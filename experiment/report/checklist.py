@@ -1,4 +1,4 @@
-"""Two reporting checklists, filled in as far as a run knows the answer; the rest is left to the authors by name."""
+"""Two reporting checklists, answered as far as a run can; the other items are listed as to-dos for the authors."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ LISTS = {"CLAIM 2024": CLAIM, "TRIPOD+AI": TRIPOD}
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a checklist.
+    """Item of a checklist.
 
     Attributes:
-        list: which checklist.
-        number: as the checklist counts.
-        topic: what is asked for, in our own words.
-        answer: what the run says; None is a to-do for the authors.
+        list: name of the checklist.
+        number: number in the checklist.
+        topic: topic of the item, in our own words.
+        answer: answer from the run; None is a to-do for the authors.
     """
 
     list: str
@@ -27,13 +27,15 @@ class Item:
 
 
 def checklist(content: Content) -> list[Item]:
-    """Every item of both checklists, in their order."""
-    known = facts(content)
+    """Return the items of both checklists in their order."""
+    answers = facts(content)
     return [
-        Item(name, number, topic, _answer(keys.split(), known)) for name, rows in LISTS.items() for number, topic, keys in rows
+        Item(name, number, topic, _answer(keys.split(), answers))
+        for name, rows in LISTS.items()
+        for number, topic, keys in rows
     ]
 
 
-def _answer(keys: list[str], known: dict[str, str]) -> str | None:
-    """The facts put together; without the first of them the others would not answer what was asked."""
-    return "; ".join(known[key] for key in keys if key in known) if keys and keys[0] in known else None
+def _answer(keys: list[str], answers: dict[str, str]) -> str | None:
+    """Join the facts; without the first one the others would not answer the item."""
+    return "; ".join(answers[key] for key in keys if key in answers) if keys and keys[0] in answers else None

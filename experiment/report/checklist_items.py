@@ -1,7 +1,7 @@
-"""What two reporting checklists ask for, in our own words, and which facts of a run answer it.
+"""Items of two reporting checklists, in our own words, with the facts of a run that answer them.
 
-Each row is number, topic and keys of `experiment.report.result_facts.FACTS`: the first answers the item, the others add to it.
-Without a key it is a to-do: it needs what the software cannot know, such as who the patients were or where data lie.
+Each row is number, topic and keys of `experiment.report.result_facts.FACTS`: the first key answers the item, the others add to
+it. A row without keys is a to-do: the software cannot know it, such as the patients' characteristics or where data are shared.
 """
 
 Rows = tuple[tuple[str, str, str], ...]
@@ -97,7 +97,7 @@ TRIPOD: Rows = (
     ("19", "Part that patients and the public had", ""),
     ("20a", "Flow of participants", ""),
     ("20b", "Who the participants are", ""),
-    ("20c", "Evaluation data beside development data", ""),
+    ("20c", "Evaluation data compared with development data", ""),
     ("21", "Participants and events in each analysis", "splits"),
     ("22", "The full model, so that others can use it", "artefacts model"),
     ("23a", "Performance with intervals; authors add subgroups", "performance diagnostic calibration"),

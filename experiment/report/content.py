@@ -1,4 +1,4 @@
-"""Everything a report shows, gathered from finished runs as plain values."""
+"""Content of a report, gathered from finished runs as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ HARDEST = 12
 
 @dataclass(frozen=True)
 class Content:
-    """One report.
+    """Content of one report.
 
     Attributes:
-        title: of the page.
-        runs: title to run, in the order shown.
+        title: title of the page.
+        runs: runs by title, in the order of the page.
         classes: class names; `positive` is one of them.
-        positive: the class that sensitivity is about.
-        numbers: what was computed.
+        positive: class that sensitivity refers to.
+        numbers: computed numbers.
         headline: the answer in sentences.
-        warnings: what to distrust.
-        confusion: title to counts, rows true, columns decided.
+        warnings: reasons to distrust the numbers.
+        confusion: counts by title, true classes in rows, decided ones in columns.
         hardest: images that all models get wrong.
-        splits: one row a fold: groups and images of each part, positives of each part.
-        curves: title to epochs of each trained fold.
-        versions: what it was made with.
+        splits: groups, images and positives per fold and part.
+        curves: epochs of each trained fold, by title.
+        versions: versions of the software, and the machine.
     """
 
     title: str
@@ -51,17 +51,17 @@ class Content:
 
     @property
     def evidence(self) -> Mapping[str, Any]:
-        """As `experiment.metrics.evidence.evidence` gives it."""
+        """Result of `experiment.metrics.evidence.evidence`."""
         return self.numbers.evidence
 
     @property
     def gaps(self) -> Sequence[Mapping[str, Any]]:
-        """Optimism of choices, where there is an ensemble."""
+        """Optimism of choices; empty without an ensemble."""
         return self.numbers.gaps
 
     @property
     def last(self) -> Run:
-        """The run that was asked for."""
+        """Main run of the report."""
         return list(self.runs.values())[-1]
 
 
@@ -69,11 +69,11 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     """Compare finished runs of the same images.
 
     Args:
-        runs: in the order shown; the last one is the one asked for.
-        folder: where the report goes. What an earlier one there, or in the last run's folder, has computed is not again.
+        runs: in the order of the page; the last one is the main run.
+        folder: folder of the report. Numbers that an earlier report there, or in the main run's folder, has stored are reused.
 
     Raises:
-        UserError: they are of different images or classes.
+        UserError: the runs differ in images or classes.
     """
     named = _titled(runs)
     first = runs[0].samples
@@ -107,7 +107,7 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
 
 
 def _titled(runs: Sequence[Run]) -> dict[str, Run]:
-    """Runs by title; those that share one are told apart by their folders."""
+    """Return runs by title; runs with the same title go by the names of their folders."""
     titles = [run.title for run in runs]
     return {run.title if titles.count(run.title) == 1 else run.path.name: run for run in runs}
 
@@ -121,7 +121,7 @@ def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:
 
 
 def _splits(run: Run) -> pd.DataFrame:
-    """For each fold and part: groups, images, positives."""
+    """Count groups, images and positives per fold and part."""
     return (
         run.placed.groupby(["repeat", "fold", "part"])
         .agg(groups=("group", "nunique"), images=("sample_id", "size"), positives=("positive", "sum"))

@@ -1,4 +1,4 @@
-"""The numbers of a report, computed once: ``evidence.json`` says what they were made from."""
+"""Numbers of a report, computed once: ``evidence.json`` names the digest of what they were computed from."""
 
 import json
 import math
@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from experiment.core.environment import source
 from experiment.core.identity import digest, file_digest
+from experiment.core.tables import Part, probability_columns
 from experiment.metrics.evidence import Cohort, evidence
 from experiment.store.runs import BOOTSTRAP, Run
 
-FILE = "evidence.json"
+EVIDENCE_FILE = "evidence.json"
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What is computed for a report.
+    """Numbers that are computed for a report.
 
     Attributes:
-        evidence: as `experiment.metrics.evidence.evidence` gives it.
-        gaps: optimism of choices, where there is an ensemble.
-        made_from: digest of the tables and of the code; the same gives the same numbers.
+        evidence: result of `experiment.metrics.evidence.evidence`.
+        gaps: optimism of choices; empty without an ensemble.
+        made_from: digest of the tables and of the code; the same digest means the same numbers.
     """
 
     evidence: Mapping[str, Any]
@@ -30,24 +33,46 @@ class Numbers:
     made_from: str
 
     @classmethod
-    def of(cls, cohort: Cohort, runs: Mapping[str, Run], places: Sequence[Path]) -> "Numbers":
-        """Those of these runs, from an earlier report in one of `places` if it was made from the same."""
+    def of(cls, cohort: Cohort, runs: Mapping[str, Run], folders: Sequence[Path]) -> "Numbers":
+        """Compute the numbers of these runs, or read them from a report in `folders` with the same digest."""
         last = list(runs.values())[-1]
         made_from = _digest_of(runs, last)
-        for place in places:
-            if (place / FILE).is_file() and (told := json.loads((place / FILE).read_text())).get("made_from") == made_from:
-                known = _with_nan(told)
-                return cls(
-                    {key: known[key] for key in ("models", "pairs", "prevalence", "method")}, known["optimism"], made_from
-                )
-        from experiment.report.members import optimism  # takes torch, and with it a second
-
+        for file in (folder / EVIDENCE_FILE for folder in folders):
+            stored = _with_nan(json.loads(file.read_text())) if file.is_file() else {}
+            if stored.get("made_from") == made_from:
+                keys = ("models", "pairs", "prevalence", "method")
+                return cls({key: stored[key] for key in keys}, stored["optimism"], made_from)
         return cls(evidence(cohort, {title: run.path / BOOTSTRAP for title, run in runs.items()}), optimism(last), made_from)
 
-    def write(self, folder: Path, **said: Any) -> None:
-        """Store them in `folder`, with what is said of them."""
-        told = {"made_from": self.made_from, **self.evidence, **said, "optimism": self.gaps}
-        (folder / FILE).write_text(json.dumps(_with_null(told), indent=2, allow_nan=False), encoding="utf-8")
+    def write(self, folder: Path, **texts: Any) -> None:
+        """Write the numbers and the report's `texts` about them into `folder`."""
+        content = {"made_from": self.made_from, **self.evidence, **texts, "optimism": self.gaps}
+        (folder / EVIDENCE_FILE).write_text(json.dumps(_with_null(content), indent=2, allow_nan=False), encoding="utf-8")
+
+
+def optimism(run: Run) -> list[dict[str, float | str]]:
+    """Return the optimism gaps of an ensemble's run: how much choosing on the reported rows would have flattered it.
+
+    The list is empty for other models.
+    """
+    import torch  # takes a second: only where numbers are computed
+
+    from experiment.metrics.optimism import FoldTables, gaps
+
+    members, samples = run.inputs(), run.samples
+    if len(members) < 2:
+        return []
+    target = pd.Series(samples.target, index=samples.sample_id)
+    columns = probability_columns(samples.classes)
+
+    def stacked(fold: str, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+        tables = [dict(member.folds())[fold].predictions(part).set_index("sample_id") for member in members.values()]
+        ids = tables[0].index
+        p = torch.stack([torch.tensor(table.loc[ids, columns].to_numpy()) for table in tables])
+        return p, torch.tensor(target.loc[ids].to_numpy())
+
+    folds = [FoldTables(*stacked(fold, "val"), *stacked(fold, "test")) for fold in run.markers]
+    return gaps(folds, samples.positive_index)
 
 
 def _digest_of(runs: Mapping[str, Run], last: Run) -> str:
@@ -62,7 +87,7 @@ def _digest_of(runs: Mapping[str, Run], last: Run) -> str:
 
 
 def _with_null(value: Any) -> Any:
-    """The same with null for NaN, which JSON does not have."""
+    """Replace NaN, which JSON does not have, by null."""
     if isinstance(value, Mapping):
         return {key: _with_null(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -71,7 +96,7 @@ def _with_null(value: Any) -> Any:
 
 
 def _with_nan(value: Any) -> Any:
-    """The same with NaN for null."""
+    """Replace null by NaN."""
     if isinstance(value, dict):
         return {key: _with_nan(inner) for key, inner in value.items()}
     if isinstance(value, list):

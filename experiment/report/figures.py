@@ -1,4 +1,4 @@
-"""The report's figures."""
+"""Figures of the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from matplotlib.ticker import MaxNLocator
 from experiment.metrics.scores import METRICS
 from experiment.report.svg import INK, MODELS, MUTED, axes, color_of, svg
 
-WIDE = 20  # ratio of losses from which on their axis is logarithmic
+WIDE = 20  # ratio of the largest to the smallest loss, above which the axis is logarithmic
 
 Models = Mapping[str, Mapping[str, Any]]
 
 
 def intervals(models: Models, metric: str) -> str:
-    """Each model's value and 95 % interval."""
+    """Draw the value and 95 % interval of each model."""
     with axes(0.8 + 0.36 * len(models)) as (figure, ax):
-        for row, found in enumerate(models.values()):
-            m = found["metrics"][metric]
+        for row, model in enumerate(models.values()):
+            m = model["metrics"][metric]
             ax.plot([m["low"], m["high"]], [row, row], color=color_of(row), linewidth=3, solid_capstyle="round", alpha=0.55)
             ax.plot([m["value"]], [row], "o", color=color_of(row), markersize=7)
             if np.isfinite(m["value"]):
@@ -30,7 +30,7 @@ def intervals(models: Models, metric: str) -> str:
 
 
 def _rows(ax: Axes, names: Sequence[str], title: str) -> None:
-    """One named row a thing, the first on top."""
+    """Set up one named row per model or choice, the first on top."""
     ax.set_yticks(range(len(names)), list(names), color=INK)
     ax.set_ylim(len(names) - 0.45, -0.75)
     ax.set_title(title)
@@ -40,12 +40,12 @@ def _rows(ax: Axes, names: Sequence[str], title: str) -> None:
 
 
 def _lines(models: Models, curve: str, ax: Axes) -> None:
-    for number, (title, found) in enumerate(models.items()):
-        ax.plot(found["curves"][curve]["x"], found["curves"][curve]["y"], color=color_of(number), label=title)
+    for number, (title, model) in enumerate(models.items()):
+        ax.plot(model["curves"][curve]["x"], model["curves"][curve]["y"], color=color_of(number), label=title)
 
 
 def roc(models: Models) -> str:
-    """Receiver operating characteristic of the positive class."""
+    """Draw the receiver operating characteristic of the positive class."""
     with axes() as (figure, ax):
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
         _lines(models, "roc", ax)
@@ -54,7 +54,7 @@ def roc(models: Models) -> str:
 
 
 def precision_recall(models: Models, prevalence: float) -> str:
-    """Precision against recall of the positive class."""
+    """Draw precision against recall of the positive class."""
     with axes() as (figure, ax):
         ax.axhline(prevalence, color=MUTED, linewidth=1, linestyle=":")
         _lines(models, "pr", ax)
@@ -63,11 +63,11 @@ def precision_recall(models: Models, prevalence: float) -> str:
 
 
 def reliability(models: Models) -> str:
-    """Observed share of the positive class against the predicted probability; larger dots hold more images."""
+    """Draw the observed share of the positive class against the predicted probability; larger dots are more images."""
     with axes() as (figure, ax):
         ax.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":")
-        for number, found in enumerate(models.values()):
-            c = found["calibration"]
+        for number, model in enumerate(models.values()):
+            c = model["calibration"]
             size = 12 + 120 * np.asarray(c["count"]) / sum(c["count"])
             ax.plot(c["predicted"], c["observed"], color=color_of(number), linewidth=1.2)
             ax.scatter(c["predicted"], c["observed"], s=size, color=color_of(number), alpha=0.8)
@@ -76,10 +76,10 @@ def reliability(models: Models) -> str:
 
 
 def decision(models: Models, prevalence: float) -> str:
-    """Net benefit against the probability from which on one would act."""
+    """Draw the net benefit against the threshold probability."""
     with axes() as (figure, ax):
-        everyone = next(iter(models.values()))["curves"]["decision"]
-        ax.plot(everyone["x"], everyone["all"], color=MUTED, linewidth=1, linestyle=":")
+        treat_all = next(iter(models.values()))["curves"]["decision"]
+        ax.plot(treat_all["x"], treat_all["all"], color=MUTED, linewidth=1, linestyle=":")
         ax.axhline(0, color=MUTED, linewidth=1)
         _lines(models, "decision", ax)
         top = max(prevalence, 0.05)
@@ -88,43 +88,43 @@ def decision(models: Models, prevalence: float) -> str:
 
 
 def folds(scores: Mapping[str, Sequence[float]], metric: str) -> str:
-    """One dot a fold, a bar at their mean."""
+    """Draw one dot per fold and a bar at their mean."""
     with axes(0.8 + 0.36 * len(scores)) as (figure, ax):
         for row, values in enumerate(scores.values()):
             ax.plot(values, [row] * len(values), "o", color=color_of(row), markersize=7, alpha=0.7)
-            if known := [value for value in values if np.isfinite(value)]:
-                ax.plot([np.mean(known)] * 2, [row - 0.25, row + 0.25], color=color_of(row), linewidth=2)
+            if finite := [value for value in values if np.isfinite(value)]:
+                ax.plot([np.mean(finite)] * 2, [row - 0.25, row + 0.25], color=color_of(row), linewidth=2)
         _rows(ax, list(scores), METRICS[metric])
         return svg(figure, f"folds-{metric}", f"{METRICS[metric]} in each fold")
 
 
 def learning(title: str, by_fold: Mapping[str, pd.DataFrame]) -> str:
-    """Loss by epoch on fit rows (with augmentation) and on val rows: thin lines are folds, thick ones their mean."""
+    """Draw the loss by epoch on fit rows (augmented) and val rows: thin lines are folds, thick ones their mean."""
     with axes() as (figure, ax):
         for column, color, label in (("train/loss", MODELS[0], "fit"), ("val/loss", MODELS[1], "val")):
-            known = [frame[["epoch", column]].dropna() for frame in by_fold.values() if column in frame]
-            for frame in known:
+            losses = [frame[["epoch", column]].dropna() for frame in by_fold.values() if column in frame]
+            for frame in losses:
                 ax.plot(frame["epoch"] + 1, frame[column], color=color, linewidth=0.7, alpha=0.45)
-            if known:
-                mean = pd.concat(known).groupby("epoch")[column].mean()
+            if losses:
+                mean = pd.concat(losses).groupby("epoch")[column].mean()
                 ax.plot(mean.index + 1, mean, color=color, marker="o", markersize=4, label=label)
         ax.set(title=title, xlabel="epoch", ylabel="loss")
         low, high = ax.dataLim.intervaly
         if low > 0 and high > WIDE * low:
-            ax.set_yscale("log")  # or one wild first epoch would flatten all others
+            ax.set_yscale("log")  # otherwise one high first epoch would flatten all others
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.legend()
         return svg(figure, f"learning-{title}", f"Loss of {title} by epoch")
 
 
 def optimism(gaps: Sequence[Mapping[str, Any]]) -> str:
-    """For each choice what it gives honestly, and what it would have claimed on the rows it was made on."""
+    """Draw the honest result of each choice, and the result on the rows that the choice was made on."""
     with axes(0.8 + 0.46 * len(gaps)) as (figure, ax):
         for row, gap in enumerate(gaps):
             ax.plot([gap["honest"], gap["naive"]], [row, row], color=MUTED, linewidth=1.2)
             ax.plot([gap["honest"]], [row], "o", color=MODELS[0], markersize=7, label=None if row else "honest")
             ax.plot([gap["naive"]], [row], "D", color=MODELS[1], markersize=6, label=None if row else "same rows")
-            name = f"{gap['choice']} ({METRICS[gap['metric']]})"  # above its row, because a phone has no room beside it
+            name = f"{gap['choice']} ({METRICS[gap['metric']]})"  # above its row, because a phone has no room to the left
             ax.text(0.015, row - 0.3, name, transform=ax.get_yaxis_transform(), fontsize=9)
         _rows(ax, [""] * len(gaps), "Claimed")
         ax.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderpad=0, handletextpad=0.1, columnspacing=1)

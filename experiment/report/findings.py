@@ -1,4 +1,4 @@
-"""The first screen in words: which model is best, how sure that is, whether it beats the next, and what to distrust."""
+"""Text of the report's first screen: the best model, its uncertainty, its lead over the next one, and warnings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,57 +9,58 @@ import pandas as pd
 
 from experiment.metrics.evidence import TESTED, Cohort, pair_of
 
-FEW_PATIENTS = 20  # below it a cluster bootstrap has little to draw from
-RARE = 0.2  # share of a class below which accuracy and probabilities mislead
-MISCALIBRATED = 0.05  # expected calibration error
-UNSTEADY = 0.05  # standard deviation of the AUROC over folds
-SHIFTED = 0.02  # how far the pooled AUROC may lie below the folds' mean
-STILL_FALLING = 0.05  # relative fall of the loss in the last epoch that says training stopped early
-SURE = 0.05  # p-value
+FEW_PATIENTS = 20  # with fewer, a cluster bootstrap has little to draw from
+RARE_SHARE = 0.2  # share of a class, below which accuracy and probabilities mislead
+MISCALIBRATED = 0.05  # expected calibration error, above which to warn
+UNSTEADY = 0.05  # standard deviation of the AUROC over folds, above which to warn
+SHIFTED = 0.02  # difference of the folds' mean AUROC and the pooled AUROC, above which to warn
+STILL_FALLING = 0.05  # relative fall of the loss in the last epoch, above which training stopped too early
+SURE = 0.05  # p-value, below which a difference is significant
 
 
 def ranked(evidence: Mapping[str, Any]) -> list[str]:
-    """Titles from the best model down, by the first metric that models are tested on."""
+    """Return the titles, best model first, by the first of the metrics that models are compared in."""
 
     def value(title: str) -> float:
-        found = float(evidence["models"][title]["metrics"][TESTED[0]]["value"])
-        return found if math.isfinite(found) else -math.inf
+        metric = float(evidence["models"][title]["metrics"][TESTED[0]]["value"])
+        return metric if math.isfinite(metric) else -math.inf
 
     return sorted(evidence["models"], key=value, reverse=True)
 
 
 def headline(evidence: Mapping[str, Any]) -> list[str]:
-    """The answer in two or three sentences."""
+    """Return the answer in one or two sentences."""
     best, *others = ranked(evidence)
     metrics = evidence["models"][best]["metrics"]
-    told = [f"{METRIC_WORDS[name]} {_with_interval(metrics[name])}" for name in TESTED]
-    lines = [f"{'Best of ' + str(len(others) + 1) + ' models: ' if others else ''}{best}, {' and '.join(told)}."]
+    values = [f"{METRIC_WORDS[name]} {_with_interval(metrics[name])}" for name in TESTED]
+    sentences = [f"{'Best of ' + str(len(others) + 1) + ' models: ' if others else ''}{best}, {' and '.join(values)}."]
     if others:
-        lines.append(_against_next(evidence, best, others[0]))
-    return lines
+        sentences.append(_against_next(evidence, best, others[0]))
+    return sentences
 
 
 METRIC_WORDS = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
 def _with_interval(m: Mapping[str, float]) -> str:
-    return f"{_told(m['value'])} (95 % interval {_told(m['low'])} to {_told(m['high'])})"
+    return f"{_number(m['value'])} (95 % interval {_number(m['low'])} to {_number(m['high'])})"
 
 
-def _told(value: float, form: str = ".3f") -> str:
+def _number(value: float, form: str = ".3f") -> str:
     return format(value, form).replace("-", "−") if math.isfinite(value) else "–"
 
 
 def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
-    told = []
+    verdicts = []
     for metric in TESTED:
         pair = pair_of(evidence, best, second, metric)
         verdict = "better" if pair["p_holm"] < SURE and pair["difference"] > 0 else "not shown to be better"
-        told.append(
-            f"{verdict} in {METRIC_WORDS[metric]} ({_told(pair['difference'], '+.3f')}, 95 % interval "
-            f"{_told(pair['low'], '+.3f')} to {_told(pair['high'], '+.3f')}, p = {_told(pair['p_holm'], '.2g')} after Holm)"
+        low, high = (_number(pair[end], "+.3f") for end in ("low", "high"))
+        verdicts.append(
+            f"{verdict} in {METRIC_WORDS[metric]} ({_number(pair['difference'], '+.3f')}, 95 % interval "
+            f"{low} to {high}, p = {_number(pair['p_holm'], '.2g')} after Holm)"
         )
-    return f"Against the next, {second}, it is {' and '.join(told)}."
+    return f"Against the next, {second}, it is {' and '.join(verdicts)}."
 
 
 def warnings(
@@ -70,77 +71,80 @@ def warnings(
     gaps: Sequence[Mapping[str, Any]],
     built_in: bool,
 ) -> list[str]:
-    """What to distrust in these numbers, most serious first. Each sentence names the number that led to it.
+    """Return the reasons to distrust these numbers, most serious first, each with the number behind it.
 
     Args:
-        cohort: the predictions.
-        evidence: as `experiment.metrics.evidence.evidence` gives it.
-        scores: title to metrics as `experiment.metrics.scores.summarise` gives them.
-        curves: title to epochs of each fold.
-        gaps: as `experiment.metrics.optimism.gaps` gives them.
-        built_in: the images are the synthetic ones.
+        cohort: predictions of all models.
+        evidence: result of `experiment.metrics.evidence.evidence`.
+        scores: results of `experiment.metrics.scores.summarise`, by title.
+        curves: epochs of each fold, by title.
+        gaps: result of `experiment.metrics.optimism.gaps`.
+        built_in: whether the images are synthetic.
     """
-    told: list[str] = []
+    reasons: list[str] = []
     if built_in:
-        told.append("These are built-in synthetic images: the numbers say nothing about real ones.")
+        reasons.append("These are built-in synthetic images: the numbers say nothing about real ones.")
     if not cohort.grouped:
-        told.append(
-            "No patients were given, so each image counts as its own: images of one patient may stand on both sides of a "
-            "fold, scores may be too high, and the intervals are too narrow if images of a patient resemble each other."
+        reasons.append(
+            "The data set names no patients, so each image counts as one: images of one patient may be on both sides of a "
+            "split, scores may be too high, and the intervals are too narrow if images of a patient resemble each other."
         )
     elif cohort.clusters.count < FEW_PATIENTS:
-        told.append(
+        reasons.append(
             f"Only {cohort.clusters.count} patients (groups): intervals rest on few independent units, and the smallest "
-            f"p-value a test can give is {2.0 ** (1 - cohort.clusters.count):.2g}."
+            f"possible p-value is {2.0 ** (1 - cohort.clusters.count):.2g}."
         )
     share = float(cohort.is_positive.mean())
-    if min(share, float((~cohort.is_positive).mean())) < RARE:
-        told.append(
+    if min(share, float((~cohort.is_positive).mean())) < RARE_SHARE:
+        reasons.append(
             f"One class is rare (positives {share:.0%}): read balanced accuracy and AUPRC, not accuracy; models with balanced "
             "class weights give probabilities for equally frequent classes, which are too high here."
         )
     for title in ranked(evidence):
-        told += _of_model(title, evidence["models"][title], scores[title], curves.get(title, {}))
+        reasons += _of_model(title, evidence["models"][title], scores[title], curves.get(title, {}))
     if len(evidence["models"]) > 1:
         undetected = np.fmax.reduce([p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0]])
-        told.append(
-            f"The best of {len(evidence['models'])} models was picked on the rows it is reported on, which flatters it; "
-            f"differences in balanced accuracy below {_told(undetected)} would often go unnoticed with this many patients."
+        reasons.append(
+            f"The best of {len(evidence['models'])} models was chosen on the rows it is reported on, which flatters it; "
+            f"differences in balanced accuracy below {_number(undetected)} would often go undetected with this many patients."
         )
     large = [gap for gap in gaps if gap["gap"] > 0.01]
     if large:
         worst = max(large, key=lambda gap: gap["gap"])
-        told.append(
+        reasons.append(
             f"Choosing the {worst['choice']} on the reported rows would have claimed {worst['naive']:.3f} instead of "
-            f"{worst['honest']:.3f}; numbers of other work made that way are not comparable."
+            f"{worst['honest']:.3f}; published numbers that were obtained that way are not comparable."
         )
-    return told
+    return reasons
 
 
 def _of_model(
-    title: str, found: Mapping[str, Any], scores: Mapping[str, Any], curves: Mapping[str, pd.DataFrame]
+    title: str, model: Mapping[str, Any], scores: Mapping[str, Any], curves: Mapping[str, pd.DataFrame]
 ) -> list[str]:
-    told = []
+    reasons = []
     auroc = scores["auroc"]
     if auroc["sd"] > UNSTEADY:
-        told.append(f"{title}: unsteady over folds (standard deviation of the AUROC {auroc['sd']:.3f}).")
+        reasons.append(f"{title}: unsteady over folds (standard deviation of the AUROC {auroc['sd']:.3f}).")
     if auroc["mean"] - auroc["value"] > SHIFTED:
-        told.append(
-            f"{title}: the AUROC over all rows ({auroc['value']:.3f}) lies below the mean of the folds ({auroc['mean']:.3f}): "
+        reasons.append(
+            f"{title}: the AUROC over all rows ({auroc['value']:.3f}) is below the mean of the folds ({auroc['mean']:.3f}): "
             "scores of different folds or patients are not on one scale."
         )
-    if found["calibration"]["ece"] > MISCALIBRATED:
-        told.append(f"{title}: probabilities are off by {found['calibration']['ece']:.2f} on average (ECE).")
+    if model["calibration"]["ece"] > MISCALIBRATED:
+        reasons.append(f"{title}: probabilities deviate by {model['calibration']['ece']:.2f} on average (ECE).")
     if (fall := still_falling(curves)) is not None and fall > STILL_FALLING:
-        told.append(
-            f"{title}: probably under-trained; the val loss still fell by {fall:.0%} in the last epoch. "
+        reasons.append(
+            f"{title}: probably under-trained: the val loss still fell by {fall:.0%} in the last epoch. "
             "Raise trainer.max_epochs before calling it a baseline."
         )
-    return told
+    return reasons
 
 
 def still_falling(curves: Mapping[str, pd.DataFrame]) -> float | None:
-    """Relative fall of the val loss (or else the fit loss) in the last epoch, averaged over folds; None if unknown."""
+    """Return the relative fall of the val loss (or else the fit loss) in the last epoch, averaged over folds.
+
+    None if no fold has two epochs.
+    """
     falls = []
     for frame in curves.values():
         column = "val/loss" if "val/loss" in frame and frame["val/loss"].notna().sum() > 1 else "train/loss"

@@ -1,4 +1,4 @@
-"""The report as HTML and Markdown."""
+"""Report as HTML and Markdown."""
 
 import math
 import re
@@ -26,12 +26,12 @@ def write(content: Content, folder: Path, picture: Picture | None) -> Path:
     """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`.
 
     Args:
-        content: what to show.
-        folder: where to.
-        picture: reads an image; None leaves out those of which no thumbnail is kept.
+        content: content of the report.
+        folder: where to write it.
+        picture: reads an image; None leaves out images without a stored thumbnail.
 
     Returns:
-        The path of the page.
+        Path of the HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = _values(content, *thumbnails(content, folder, picture))
@@ -62,28 +62,28 @@ def _number(value: Any, form: str) -> str:
 
 
 def _in_markdown(value: Any) -> str:
-    """Text that neither ends a table's cell nor is taken for HTML."""
+    """Escape text so that it neither ends a table cell nor is read as HTML."""
     line = " ".join(str(value).splitlines()).replace("|", r"\|")
     return re.sub(r"<(?=[a-zA-Z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", line))
 
 
 def _values(content: Content, pictures: Mapping[str, str], missing: str) -> dict[str, Any]:
-    """What the templates use."""
+    """Return the variables of the templates."""
     models = content.evidence["models"]
     config = content.last.config
     unit = "patients (groups)" if content.last.samples.grouped else "images"
     checklists = {name: list(items) for name, items in groupby(checklist(content), key=lambda item: item.list)}
-    drawn = _figures(content)
+    svgs = _figures(content)
     return {
         "content": content, "models": models, "evidence": content.evidence, "metrics": METRICS, "config": config,
         "question": _question(content),
         "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        "figures": drawn,
-        "shown": {kind: [name for name in drawn if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
+        "figures": svgs,
+        "named": {kind: [name for name in svgs if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
         "interval_caption": f"Dot: value over all out-of-fold images. Bar: {content.evidence['method']['interval']}.",
         "unit": unit, "unseen": "its patient" if content.last.samples.grouped else "it",
-        "operating": _listed(models, lambda m: _number(next(iter(m["operating"].values())), ".3f")),
-        "slopes": "Slope: " + _listed(models, lambda m: _number(m["calibration"]["slope"], ".2f")),
+        "operating": _by_model(models, lambda m: _number(next(iter(m["operating"].values())), ".3f")),
+        "slopes": "Slope: " + _by_model(models, lambda m: _number(m["calibration"]["slope"], ".2f")),
         "epochs": _epochs(content),
         "splits": _by_fold(content),
         "pictures": pictures, "no_pictures": missing,
@@ -100,11 +100,11 @@ def _question(content: Content) -> str:
     by = "patient" if samples.grouped and folds["grouped"] else "image"
     repeats = f", {folds['repeats']} times" if folds["repeats"] > 1 else ""
     cohort = f"{len(samples.rows)} images{patients}: {counts}"
-    return f"Which model tells {content.positive!r}? {cohort}; {folds['k']} folds by {by}{repeats}."
+    return f"Which model detects {content.positive!r}? {cohort}; {folds['k']} folds by {by}{repeats}."
 
 
-def _listed(models: Mapping[str, Any], told: Callable[[Any], str]) -> str:
-    return ", ".join(f"{title} {told(found)}" for title, found in models.items()) + "."
+def _by_model(models: Mapping[str, Any], text: Callable[[Any], str]) -> str:
+    return ", ".join(f"{title} {text(model)}" for title, model in models.items()) + "."
 
 
 def _figures(content: Content) -> dict[str, str]:
@@ -123,9 +123,8 @@ def _figures(content: Content) -> dict[str, str]:
 
 
 def _epochs(content: Content) -> str:
-    """How long each network was trained."""
-    told = {title: max(len(frame) for frame in by_fold.values()) for title, by_fold in content.curves.items()}
-    return "Epochs: " + ", ".join(f"{title} {count}" for title, count in told.items()) + "."
+    counts = {title: max(len(frame) for frame in by_fold.values()) for title, by_fold in content.curves.items()}
+    return "Epochs: " + ", ".join(f"{title} {count}" for title, count in counts.items()) + "."
 
 
 def _by_fold(content: Content) -> dict[str, dict[str, Any]]:

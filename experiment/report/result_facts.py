@@ -1,4 +1,4 @@
-"""What a run knows of its data, folds and results, in words that hold its own numbers."""
+"""Facts about the data, folds and results of a run: sentences with its numbers."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -16,12 +16,12 @@ from experiment.store.runs import Run
 
 
 def facts(content: Content) -> dict[str, str]:
-    """What the run knows, by the keys of `FACTS`; what it does not know is not there."""
-    return {key: told for key, tell in FACTS.items() if (told := tell(content))}
+    """Return the facts by the keys of `FACTS`, without those that the run cannot state."""
+    return {key: text for key, fact in FACTS.items() if (text := fact(content))}
 
 
 def _partition(content: Content) -> str:
-    def told(run: Run) -> str:
+    def describe(run: Run) -> str:
         rows, samples, settings = run.placed, run.samples, run.config["folds"]
         repeats, (count, shared) = rows["repeat"].nunique(), _sharing(rows)
         times = f", {repeats} times" if repeats > 1 else ""
@@ -29,14 +29,14 @@ def _partition(content: Content) -> str:
         parts = "fit, val and test" if (rows["part"] == "val").any() else "fit and test"
         apart = f"share groups in {shared} of {count} folds" if shared else f"of each fold share no {unit}"
         named = f"{unit} (patient)" if unit == "group" else unit
-        counts = _counts(samples) + ("" if samples.grouped else "; no groups were given")
+        counts = _counts(samples) + ("" if samples.grouped else "; the data set names no groups")
         return f"{count // repeats} folds{times} by {named}; {parts} {apart}; {counts}; seed {run.config['seed']}"
 
-    return alike(content, told)
+    return alike(content, describe)
 
 
 def _sharing(rows: pd.DataFrame) -> tuple[int, int]:
-    """Folds, and those among them with a group in more than one part."""
+    """Count the folds, and the folds that have a group in more than one part."""
     crossing = rows.groupby(["repeat", "fold", "group"])["part"].nunique().gt(1).groupby(["repeat", "fold"]).any()
     return len(crossing), int(crossing.sum())
 
@@ -51,7 +51,7 @@ def _classes(samples: SampleTable) -> str:
 
 
 def _splits(content: Content) -> str:
-    def told(run: Run) -> str:
+    def describe(run: Run) -> str:
         samples, rows, parts = run.samples, run.placed, []
         for part in (part for part in PARTS if (rows["part"] == part).any()):
             folds = rows[rows["part"] == part].groupby(["repeat", "fold"])
@@ -60,18 +60,17 @@ def _splits(content: Content) -> str:
             parts.append(f"{part} {spanned(folds.size())} images{groups}, {positives} of them {samples.positive}")
         return f"stratified by class, shuffled by seed {run.config['seed']}; in each fold {'; '.join(parts)}"
 
-    return alike(content, told)
+    return alike(content, describe)
 
 
 def _size(content: Content) -> str:
     samples = content.last.samples
-    told = f"{_counts(samples)}: {_classes(samples)}"
-    found = [pair["detectable"] for pair in content.evidence["pairs"] if pair["metric"] == TESTED[0]]
-    if found:  # by detectable_difference, one test at 5 %
-        told += (
-            f"; differences in {METRIC_WORDS[TESTED[0]]} from {_number(max(found))} on are found with 80 % power, unadjusted"
-        )
-    return told
+    text = f"{_counts(samples)}: {_classes(samples)}"
+    detectable = [pair["detectable"] for pair in content.evidence["pairs"] if pair["metric"] == TESTED[0]]
+    if detectable:  # by detectable_difference, one test at 5 %
+        least = _number(max(detectable))
+        text += f"; differences in {METRIC_WORDS[TESTED[0]]} of {least} or more are detected with 80 % power, unadjusted"
+    return text
 
 
 def _balance(content: Content) -> str:
@@ -81,10 +80,10 @@ def _balance(content: Content) -> str:
 
 def _missing(content: Content) -> str:
     columns = probability_columns(content.classes)
-    there = [run.oof[columns].notna().all(axis=1) for run in content.runs.values()]
-    complete, rows = sum(int(known.sum()) for known in there), sum(map(len, there))
+    predicted = [run.oof[columns].notna().all(axis=1) for run in content.runs.values()]
+    complete, rows = sum(int(by_row.sum()) for by_row in predicted), sum(map(len, predicted))
     images = len(content.last.samples.rows)
-    return f"each of {images} images has a label; {complete} of {rows} predictions are there; nothing is imputed"
+    return f"each of {images} images has a label; {complete} of {rows} predictions are present; nothing is imputed"
 
 
 def _output(content: Content) -> str:
@@ -92,74 +91,75 @@ def _output(content: Content) -> str:
 
 
 def _metrics(content: Content) -> str:
-    found = content.evidence["models"][ranked(content.evidence)[0]]
-    calibration = [key for key, value in found["calibration"].items() if not isinstance(value, list)]
-    told = f"{_words(found['metrics'])}; calibration: {_words(calibration)}; curves: {_words(found['curves'])}"
-    return told + (f"; models are compared in {_words(TESTED)}" if content.evidence["pairs"] else "")
+    model = content.evidence["models"][ranked(content.evidence)[0]]
+    calibration = [key for key, value in model["calibration"].items() if not isinstance(value, list)]
+    text = f"{_words(model['metrics'])}; calibration: {_words(calibration)}; curves: {_words(model['curves'])}"
+    return text + (f"; models are compared in {_words(TESTED)}" if content.evidence["pairs"] else "")
 
 
 def _uncertainty(content: Content) -> str:
     method, pairs = content.evidence["method"], content.evidence["pairs"]
-    told = f"intervals: {method['interval']}, {method['resamples']} resamples of {method['clusters']}"
-    return told + (f"; tests: {method['test']} over {len(pairs)} comparisons" if pairs else "")
+    text = f"intervals: {method['interval']}, {method['resamples']} resamples of {method['clusters']}"
+    return text + (f"; tests: {method['test']} over {len(pairs)} comparisons" if pairs else "")
 
 
 def _spread(content: Content) -> str:
-    def told(_: str, run: Run) -> str:
+    def describe(_: str, run: Run) -> str:
         score = run.scores["auroc"]
         return f"AUROC {_number(score['mean'])}, standard deviation {_number(score['sd'])} over {len(score['folds'])} folds"
 
-    return each(content, told)
+    return each(content, describe)
 
 
 def _testing(content: Content) -> str:
-    def told(run: Run) -> str:
+    def describe(run: Run) -> str:
         count, shared = _sharing(run.placed)
         unit = "its group" if run.samples.grouped and not shared else "it"
         leak = f", but with others of its group in {shared} of {count} folds" if shared else ""
-        return f"each image is predicted once a repeat, by the model of a fold that was fitted without {unit}{leak}"
+        return f"each image is predicted once per repeat, by the model of a fold that was fitted without {unit}{leak}"
 
-    return alike(content, told)
+    return alike(content, describe)
 
 
 def _measured(*names: str) -> Callable[[Content], str]:
-    def tell(content: Content) -> str:
-        def told(title: str, _: Run) -> str:
-            found = content.evidence["models"][title]["metrics"]
-            parts = {name: [_number(found[name][key]) for key in ("value", "low", "high")] for name in names}
+    def fact(content: Content) -> str:
+        def describe(title: str, _: Run) -> str:
+            metrics = content.evidence["models"][title]["metrics"]
+            parts = {name: [_number(metrics[name][key]) for key in ("value", "low", "high")] for name in names}
             return ", ".join(f"{_words([name])} {value} ({low} to {high})" for name, (value, low, high) in parts.items())
 
-        return each(content, told)
+        return each(content, describe)
 
-    return tell
+    return fact
 
 
 def _calibration(content: Content) -> str:
-    def told(title: str, _: Run) -> str:
-        found = content.evidence["models"][title]["calibration"]
-        return ", ".join(f"{_words([name])} {_number(found[name])}" for name in ("slope", "intercept", "ece"))
+    def describe(title: str, _: Run) -> str:
+        calibration = content.evidence["models"][title]["calibration"]
+        return ", ".join(f"{_words([name])} {_number(calibration[name])}" for name in ("slope", "intercept", "ece"))
 
-    return f"calibration: {each(content, told)}"
+    return f"calibration: {each(content, describe)}"
 
 
 def _failures(content: Content) -> str:
-    def told(title: str, _: Run) -> str:
+    def describe(title: str, _: Run) -> str:
         rows = zip(content.classes, content.confusion[title], strict=True)
         return " and ".join(f"{sum(row) - row[k]} of {sum(row)} {name}" for k, (name, row) in enumerate(rows))
 
-    return f"wrong predictions: {each(content, told)}; shown are {len(content.hardest)} images that every model gets wrong"
+    shared = f"the report shows {len(content.hardest)} images that every model gets wrong"
+    return f"wrong predictions: {each(content, describe)}; {shared}"
 
 
 def _software(content: Content) -> str:
-    known = {name: v for name, v in content.versions.items() if name != "machine" and v not in ("unknown", "not installed")}
-    return ", ".join(f"{name} {version}" for name, version in known.items())
+    versions = {name: v for name, v in content.versions.items() if name != "machine" and v not in ("unknown", "not installed")}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _compute(content: Content) -> str:
-    def told(title: str, run: Run) -> str:
+    def describe(title: str, run: Run) -> str:
         return f"{run.cost['seconds'] / 60:.1f} min for {len(run.markers)} folds"
 
-    return "; ".join(filter(None, [content.versions.get("machine", ""), each(content, told)]))
+    return "; ".join(filter(None, [content.versions.get("machine", ""), each(content, describe)]))
 
 
 def _artefacts(content: Content) -> str:
@@ -188,4 +188,4 @@ FACTS: Mapping[str, Callable[[Content], str]] = {
     "weights": fitting.weights, "training": fitting.training, "seed": fitting.seed, "selection": fitting.selection,
     "ensemble": fitting.ensemble,
 }  # fmt: skip
-"""How each fact is told; an empty text says that the run does not know."""
+"""Functions that state each fact; an empty text means that the run cannot state it."""

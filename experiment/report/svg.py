@@ -1,4 +1,4 @@
-"""How figures are drawn: inline SVG by matplotlib, whose colours and fonts are the page's, and so follow light and dark."""
+"""Inline SVG figures by matplotlib, with the page's colours and fonts, so that they follow light and dark mode."""
 
 import html
 import io
@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Stand-ins that no figure uses otherwise; the SVG's text carries them, and they are swapped for the page's variables there.
+# Placeholder colours that no figure uses otherwise: `svg` replaces them in the SVG's text by the page's variables.
 INK, MUTED, RULE = "#010a01", "#010a02", "#010a03"
 MODELS = [f"#020b0{number}" for number in range(10)]
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"} | {
@@ -25,17 +25,18 @@ STYLE: Any = {
     "axes.titleweight": "bold", "axes.titlelocation": "left", "legend.frameon": False, "text.parse_math": False,
 }  # fmt: skip
 
-PIXELS = 112  # of the page an inch, so that a figure's text is as large as the page's small print
-WIDTH, HEIGHT = 4.2, 3.4  # inches: half the page, all of a phone
+PIXELS = 112  # of the page per inch, so that a figure's text is as large as the page's small print
+WIDTH, HEIGHT = 4.2, 3.4  # inches: half the page, or the width of a phone
 
 
 def color_of(number: int) -> str:
-    """The color of the model with this number in the report's order."""
+    """Return the colour of the model with this number in the report's order."""
     return MODELS[number % len(MODELS)]
 
 
 @contextmanager
 def axes(height: float = HEIGHT, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a new figure of this size in inches, and its axes, in the report's style."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         ax = figure.subplots()
@@ -44,23 +45,23 @@ def axes(height: float = HEIGHT, width: float = WIDTH) -> Iterator[tuple[Figure,
 
 
 def svg(figure: Figure, name: str, alt: str) -> str:
-    """The figure as an inline SVG element that scales with its place and reads `alt` to those who cannot see it."""
+    """Return the figure as an inline SVG element that scales with its container; screen readers read `alt`."""
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
-        if layout := figure.get_layout_engine():  # savefig would draw everything once more to lay it out
+        if layout := figure.get_layout_engine():  # otherwise savefig draws everything twice to lay it out
             layout.execute(figure)
             figure.set_layout_engine("none")
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawn = text.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
+    content = text.getvalue()
+    content = content[content.index("<svg") :]
+    content = re.sub(r"<metadata>.*?</metadata>", "", content, flags=re.DOTALL)
     # several figures on one page must not share ids
-    own = re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", name)
-    drawn = re.sub(r'\bid="', f'id="{own}-', drawn)
-    drawn = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{own}-", drawn)
-    for stand_in, variable in VARIABLES.items():
-        drawn = drawn.replace(stand_in, variable)
-    drawn = re.sub(r'font-family: [^;"]*', "font-family: var(--sans)", drawn)
-    drawn = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", drawn, count=1)
-    drawn = re.sub(r'(?<= width=")[^"]*', f"{figure.get_figwidth() * PIXELS:.0f}", drawn, count=1)
-    return drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" data-figure="{own}" ', 1)
+    own = re.sub(r"[^A-Za-z0-9_-]", lambda match: f".{ord(match[0]):x}.", name)
+    content = re.sub(r'\bid="', f'id="{own}-', content)
+    content = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{own}-", content)
+    for placeholder, variable in VARIABLES.items():
+        content = content.replace(placeholder, variable)
+    content = re.sub(r'font-family: [^;"]*', "font-family: var(--sans)", content)
+    content = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", content, count=1)
+    content = re.sub(r'(?<= width=")[^"]*', f"{figure.get_figwidth() * PIXELS:.0f}", content, count=1)
+    return content.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" data-figure="{own}" ', 1)

@@ -1,7 +1,7 @@
-"""Thumbnails of the images that a report shows.
+"""Thumbnails of a report's images.
 
-They are kept beside the report by the digest of the image's pixels, so that it can be written again without opening the
-images, even where they are no longer there.
+They are stored in the report's folder by the digest of the image's pixels, so that the report can be rewritten without the
+images, which may no longer exist.
 """
 
 import base64
@@ -16,51 +16,51 @@ from PIL import Image
 
 from experiment.report.content import Content
 
-FILE = "thumbnails.json"
-SIDE = 320  # pixels: twice what the page gives them
+THUMBNAILS_FILE = "thumbnails.json"
+SIDE = 320  # pixels: twice the size on the page
 
 Picture = Callable[[str], NDArray[np.uint8]]
-"""From sample id to pixels; raises what it likes if there is none."""
+"""Function from sample id to pixels; raises OSError, ValueError or KeyError if it cannot read the image."""
 
 
-def all_kept(content: Content, folder: Path) -> bool:
-    """Whether no image has to be opened for a report in `folder`."""
-    return set(_digests(content).values()) <= _kept(content, folder).keys()
+def all_stored(content: Content, folder: Path) -> bool:
+    """Return whether a report in `folder` needs to open no image."""
+    return set(_digests(content).values()) <= _stored(content, folder).keys()
 
 
 def thumbnails(content: Content, folder: Path, picture: Picture | None) -> tuple[dict[str, str], str]:
-    """Data addresses by sample id, and why some are missing where they are. Those shown are kept in `folder`.
+    """Return data URLs by sample id, and the reason if some are missing; store them in `folder`.
 
     Args:
-        content: of the report.
-        folder: where it is written.
-        picture: reads an image; None where they cannot be opened.
+        content: content of the report.
+        folder: folder of the report.
+        picture: reads an image; None if the images cannot be opened.
     """
-    kept, found, missing = _kept(content, folder), {}, ""
+    stored, digests, missing = _stored(content, folder), {}, ""
     for sample, digest in _digests(content).items():
-        if digest not in kept:
+        if digest not in stored:
             if picture is None:
                 missing = "Pictures are left out: the images could not be opened."
                 continue
             try:
-                kept[digest] = _address(picture(sample))
+                stored[digest] = _address(picture(sample))
             except (OSError, ValueError, KeyError) as error:
                 missing = f"Some pictures are left out: {error}."
                 break
-        found[sample] = digest
-    (folder / FILE).write_text(json.dumps({digest: kept[digest] for digest in found.values()}))
-    return {sample: kept[digest] for sample, digest in found.items()}, missing
+        digests[sample] = digest
+    (folder / THUMBNAILS_FILE).write_text(json.dumps({digest: stored[digest] for digest in digests.values()}))
+    return {sample: stored[digest] for sample, digest in digests.items()}, missing
 
 
 def _digests(content: Content) -> dict[str, str]:
-    """Of the images that are shown, by sample id."""
-    shown = [image["sample_id"] for image in content.hardest]
-    return dict(zip(shown, content.last.samples.select(shown)["digest"], strict=True))
+    """Return the digests of the report's images by sample id."""
+    ids = [image["sample_id"] for image in content.hardest]
+    return dict(zip(ids, content.last.samples.select(ids)["digest"], strict=True))
 
 
-def _kept(content: Content, folder: Path) -> dict[str, str]:
-    """What earlier reports on these runs, or in this folder, show."""
-    files = [place / FILE for place in (*(run.path for run in content.runs.values()), folder)]
+def _stored(content: Content, folder: Path) -> dict[str, str]:
+    """Return the thumbnails of earlier reports on these runs, or in this folder, by digest."""
+    files = [place / THUMBNAILS_FILE for place in (*(run.path for run in content.runs.values()), folder)]
     return {digest: address for file in files if file.is_file() for digest, address in json.loads(file.read_text()).items()}
 
 

@@ -1,1 +1,1 @@
-"""Sweeps: trials, their ledger, racing, Optuna, and what the terminal and a page say of them."""
+"""Sweeps: trials, their ledger, racing, Optuna, and their results in the terminal and on a page."""

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: how the best came to be, which settings go with it, and how much each matters."""
+"""Figures of a sweep: history of the best trial, settings of good trials, importance of settings."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,20 +11,20 @@ from experiment.sweep.ledger import Trial
 from experiment.sweep.settings import Setting, brief, varied
 
 BEST, GIVEN_UP, FAILED = MODELS[0], MODELS[4], MODELS[1]
-SHARE = 0.1  # of the trials, the best, that are drawn in colour
+SHARE = 0.1  # share of best trials, drawn in colour
 PAGE = 8.8  # inches: the width of the page
-ROOM = 0.07  # of an axis, between two of its labels
+ROOM = 0.07  # least distance of two labels, as a share of the axis
 
 
 def history(trials: Sequence[Trial], objective: Objective) -> str:
-    """The first objective of each trial in order, and the best so far."""
+    """Draw the first objective of each trial in order, and the best so far."""
     with axes(width=PAGE) as (figure, ax):
-        known = [(number, trial) for number, trial in enumerate(trials, 1) if trial.values]
+        scored = [(number, trial) for number, trial in enumerate(trials, 1) if trial.values]
         for state, marker, color in (("complete", "o", BEST), ("raced out", "x", GIVEN_UP), ("running", "+", MUTED)):
-            of_state = [(number, trial.values[0]) for number, trial in known if trial.state == state]
+            of_state = [(number, trial.values[0]) for number, trial in scored if trial.state == state]
             if of_state:
                 ax.plot(*zip(*of_state, strict=True), marker, color=color, markersize=5, label=state, alpha=0.8)
-        complete = [(number, trial.values[0]) for number, trial in known if trial.state == "complete"]
+        complete = [(number, trial.values[0]) for number, trial in scored if trial.state == "complete"]
         if complete:
             numbers, values = zip(*complete, strict=True)
             best = (np.maximum if objective.larger_is_better else np.minimum).accumulate(values)
@@ -36,7 +36,7 @@ def history(trials: Sequence[Trial], objective: Objective) -> str:
 
 
 def parallel(trials: Sequence[Trial], objective: Objective) -> str:
-    """Each complete trial as a line over its settings and its objective; the best tenth in colour."""
+    """Draw each complete trial as a line over its settings and its objective; the best tenth in colour."""
     complete = [trial for trial in trials if trial.state == "complete"]
     score = Setting(objective.name, tuple(f"{trial.values[0]:.4g}" for trial in complete))
     columns = [*varied(complete), score]
@@ -60,7 +60,7 @@ def parallel(trials: Sequence[Trial], objective: Objective) -> str:
 
 
 def importance(shares: Mapping[str, float]) -> str:
-    """A bar a setting."""
+    """Draw one bar per setting."""
     with axes(0.8 + 0.36 * len(shares)) as (figure, ax):
         ax.barh(range(len(shares)), list(shares.values()), color=BEST, height=0.5)
         ax.set_yticks(range(len(shares)), [_short(key) for key in shares])
@@ -71,7 +71,7 @@ def importance(shares: Mapping[str, float]) -> str:
 
 
 def _marks(column: Setting) -> list[tuple[float, str]]:
-    """Heights and texts on a setting's axis: its choices, or of a range the ends and what has room between them."""
+    """Return heights and texts on a setting's axis: its choices, or the ends of a range and values with room between."""
     marks: list[tuple[float, str]] = []
     ends_first = sorted(zip(column.places, column.texts, strict=True), key=lambda mark: (0 < mark[0] < 1, mark[0]))
     for place, text in ends_first:
@@ -81,5 +81,5 @@ def _marks(column: Setting) -> list[tuple[float, str]]:
 
 
 def _short(key: str) -> str:
-    """The last part of a key: the first ones are on the page's table."""
+    """Return the last part of a key: the page's table has the whole key."""
     return key.rsplit(".", 1)[-1]

@@ -1,4 +1,4 @@
-"""What Hydra tells of a multirun: before it begins, our sweeper is made known; when it has ended, the sweep is reported."""
+"""Hydra callback of a multirun: register our sweeper before it begins, report the sweep after it has ended."""
 
 import time
 from pathlib import Path
@@ -12,10 +12,10 @@ STUDY = "experiment.sweep.optuna_study.OptunaStudy"
 
 
 class SweepEvents(Callback):
-    """Hydra's callback around a multirun."""
+    """Hydra callback around a multirun."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra takes sweepers that it knows: those in packages of its own kind, or registered."""
+        """Register our sweeper: Hydra accepts only sweepers in its plugin packages, or registered ones."""
         self.began = time.time()
         if config.hydra.sweeper.get("_target_") == STUDY:
             from experiment.sweep.optuna_study import OptunaStudy
@@ -23,7 +23,7 @@ class SweepEvents(Callback):
             Plugins.instance().register(OptunaStudy)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Say what is best, and write the report of each sweep that has moved on."""
+        """Print the best settings, and write the report, of each sweep that has new results."""
         from experiment.sweep.ledger import ledgers
         from experiment.sweep.page import write
         from experiment.sweep.summary import print_sweep

@@ -1,9 +1,9 @@
-"""What a sweep has tried, on disk: one small file a trial, which any process on the file system may write or read.
+"""Log of a sweep's trials on disk: one small file per trial, which any process on the file system may write or read.
 
 Layout::
 
     <runs>/sweeps/<name>/sweep.json             the question: objective, and digest of data, folds and seed
-    <runs>/sweeps/<name>/trials/<run>.json      a trial, by the name of its run
+    <runs>/sweeps/<name>/trials/<run>.json      one trial, by the name of its run
 """
 
 import json
@@ -21,23 +21,23 @@ from experiment.core.errors import UserError
 from experiment.metrics.objective import Objective, objectives
 from experiment.store.files import write_text
 
-FOLDER = "sweeps"  # below the runs
+SWEEPS_FOLDER = "sweeps"  # below the runs
 State = Literal["running", "complete", "raced out", "failed"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting, cross-validated.
+    """Cross-validation of one combination of settings.
 
     Attributes:
-        run: name of its run's folder.
-        settings: what was set for it, by key.
-        state: ``raced out`` was given up after its first folds.
-        folds: fold name to one value an objective.
-        note: why it failed, or was given up.
+        run: name of the run's folder.
+        settings: overrides by key.
+        state: state of the trial; ``raced out`` means stopped after its first folds.
+        folds: one value per objective, by the name of the fold.
+        note: why it failed, or was stopped.
         by: host and process.
         began: seconds since the epoch.
-        seconds: that it took so far.
+        seconds: duration so far.
     """
 
     run: str
@@ -51,21 +51,21 @@ class Trial:
 
     @property
     def values(self) -> list[float]:
-        """The objectives: means over the folds so far."""
+        """Objectives: means over the folds so far."""
         return [float(value) for value in np.mean(list(self.folds.values()), axis=0)] if self.folds else []
 
     def now(self, **changes: Any) -> "Trial":
-        """The trial as it is now."""
+        """Return the trial with these changes and its duration so far."""
         return replace(self, **changes, seconds=time.time() - self.began)
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """All trials of a sweep.
+    """Log of all trials of a sweep.
 
     Attributes:
-        path: its folder.
-        objective: what it optimises.
+        path: folder of the sweep.
+        objective: objectives of the sweep.
     """
 
     path: Path
@@ -73,62 +73,62 @@ class Ledger:
 
     @classmethod
     def of(cls, root: Path, name: str | None, question: str, named: Sequence[str]) -> "Ledger":
-        """The sweep of this name below `root`; made if it is not there.
+        """Return the ledger of this name below `root`, creating it if needed.
 
         Args:
-            root: where runs are stored.
-            name: None takes one that follows from the question, so that all trials of one question share a ledger.
+            root: folder of the runs.
+            name: None takes a name that derives from the question, so that all trials of one question share a ledger.
             question: digest of what all trials must have in common: data, folds, seed.
-            named: the objectives.
+            named: names of the objectives.
 
         Raises:
-            UserError: trials of this name answer another question.
+            UserError: the ledger of this name belongs to another question.
         """
-        asked = {"question": question, "objective": list(named)}
-        path = root / FOLDER / (name or f"{question[:12]}-{'-'.join(named).replace('/', '-')}")
+        content = {"question": question, "objective": list(named)}
+        path = root / SWEEPS_FOLDER / (name or f"{question[:12]}-{'-'.join(named).replace('/', '-')}")
         file = path / "sweep.json"
         if not file.exists():
             (path / "trials").mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(asked, indent=1))
-        found = json.loads(file.read_text())
-        for what, said in (("question", "data, folds or seed"), ("objective", f"objective ({found['objective']})")):
-            if found[what] != asked[what]:
+            write_text(file, json.dumps(content, indent=1))
+        stored = json.loads(file.read_text())
+        for key, words in (("question", "data, folds or seed"), ("objective", f"objective ({stored['objective']})")):
+            if stored[key] != content[key]:
                 raise UserError(
-                    f"sweep.name={path.name} holds trials with other {said}, and theirs cannot be compared; take another name."
+                    f"sweep.name={path.name} has trials with other {words}, which cannot be compared; take another name."
                 )
         return cls(path, objectives(named))
 
     @classmethod
     def at(cls, path: Path) -> "Ledger":
-        """The sweep in this folder.
+        """Return the ledger in this folder.
 
         Raises:
-            UserError: there is none.
+            UserError: the folder has none.
         """
         if not (path / "sweep.json").is_file():
-            raise UserError(f"{path} holds no sweep: it has no sweep.json. Sweeps are in {FOLDER}/ below the runs.")
+            raise UserError(f"{path} is no sweep: it has no sweep.json. Sweeps are in {SWEEPS_FOLDER}/ below the runs.")
         return cls(path, objectives(json.loads((path / "sweep.json").read_text())["objective"]))
 
     @property
     def name(self) -> str:
-        """Its folder's."""
+        """Name of the sweep's folder."""
         return self.path.name
 
     def write(self, trial: Trial) -> None:
-        """Keep what is known of a trial; an earlier state of the same one is replaced."""
+        """Write the state of a trial, replacing its earlier state."""
         write_text(self.path / "trials" / f"{trial.run}.json", json.dumps(asdict(trial), indent=1))
 
     def trials(self) -> list[Trial]:
-        """All of them, in the order in which they began."""
+        """Return all trials in the order in which they began."""
         files = (self.path / "trials").glob("[!.]*.json")
         return sorted((Trial(**json.loads(file.read_text())) for file in files), key=lambda trial: (trial.began, trial.run))
 
     def best_first(self) -> list[Trial]:
-        """Complete trials by their first objective."""
+        """Return the complete trials, best first objective first."""
         sign = -1 if self.objective[0].larger_is_better else 1
         return sorted((t for t in self.trials() if t.state == "complete"), key=lambda trial: sign * trial.values[0])
 
 
 def ledgers(root: Path) -> list[Ledger]:
-    """All sweeps whose runs are stored below `root`."""
-    return [Ledger.at(file.parent) for file in sorted((root / FOLDER).glob("*/sweep.json"))]
+    """Return the ledgers of all sweeps whose runs are stored below `root`."""
+    return [Ledger.at(file.parent) for file in sorted((root / SWEEPS_FOLDER).glob("*/sweep.json"))]

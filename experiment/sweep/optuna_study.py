@@ -1,4 +1,4 @@
-"""Hydra's Optuna sweeper, as a sweep needs it: resumed by the same command, shared by processes, not ended by a failure."""
+"""Optuna sweeper for Hydra that resumes, is shared by processes, and survives failed trials."""
 
 import logging
 import math
@@ -13,21 +13,21 @@ from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from experiment.core.errors import UserError
 from experiment.metrics.objective import objectives
 from experiment.store.lease import Lease, holder
-from experiment.sweep.ledger import FOLDER
+from experiment.sweep.ledger import SWEEPS_FOLDER
 
 log = logging.getLogger(__name__)
 LEASE, LOST, ERROR = "lease", "lost", "error"  # attributes of trials
 
 
 class OptunaStudy(OptunaSweeper):
-    """Asks Optuna for settings and tells it what they are worth, until the study holds ``n_trials``.
+    """Sweeper that asks Optuna for settings and reports their objectives, until the study has ``n_trials`` trials.
 
-    It takes the settings of Hydra's sweeper (``hydra.sweeper.n_trials``, ``storage``, ``study_name``, …), and differs:
+    It takes the settings of Hydra's sweeper (``hydra.sweeper.n_trials``, ``storage``, ``study_name``, …), with differences:
 
-    * ``n_trials`` is how many the study shall hold in all. The same command goes on where it was stopped, and several
-      processes fill one study together;
+    * ``n_trials`` is the total number of trials in the study. The same command continues a stopped sweep, and several
+      processes can fill one study together;
     * settings whose process was killed are tried again;
-    * a trial that fails is recorded, and the sweep goes on; one that was raced out (its objective is NaN) counts as pruned;
+    * a failed trial is recorded, and the sweep continues; a trial that was raced out (its objective is NaN) counts as pruned;
     * the directions follow from ``objective``.
     """
 
@@ -42,14 +42,16 @@ class OptunaStudy(OptunaSweeper):
         space, fixed, further = create_params_from_overrides([*ours._parse_sweeper_params_config(), *arguments])
         space = {name: distribution for name, distribution in space.items() if name not in fixed}
         if not space:
-            raise UserError("nothing to search: give ranges, such as model.lr='interval(1e-5,1e-2)', or sweep/space=resnet.")
+            raise UserError(
+                "the sweep has nothing to search; give ranges, such as model.lr='interval(1e-5,1e-2)', or sweep/space=resnet."
+            )
         named = ours.config.objective
         aims = objectives(named if isinstance(named, str) else list(named))
-        # By its lease others know whether the process that asked for a trial is still there to tell what came of it.
-        processes = Path(ours.config.paths.runs).resolve() / FOLDER / ".processes"
+        # The lease shows other processes whether the process of a running trial is still alive.
+        processes = Path(ours.config.paths.runs).resolve() / SWEEPS_FOLDER / ".processes"
         lease = Lease.take(processes / uuid.uuid4().hex)
         assert lease is not None
-        # To make the study, and to ask: else two processes would both ask for the last trial.
+        # The lock guards creating the study and asking: otherwise two processes would both ask for the last trial.
         turn = FileLock(processes / "turn")
         with lease:
             with turn:
@@ -59,7 +61,7 @@ class OptunaStudy(OptunaSweeper):
                     directions=["maximize" if aim.larger_is_better else "minimize" for aim in aims],
                 )  # fmt: skip
             if shared:
-                ours.sampler.reseed_rng()  # else the seed would suggest again what it did to the first process
+                ours.sampler.reseed_rng()  # otherwise the seed repeats the suggestions of the first process
             while True:
                 with turn:
                     _recover(study)
@@ -72,14 +74,14 @@ class OptunaStudy(OptunaSweeper):
                 returned = ours.launcher.launch(overrides, initial_job_idx=ours.job_idx)
                 ours.job_idx += len(returned)
                 for trial, job in zip(trials, returned, strict=True):
-                    _tell(study, trial, job)
+                    _report(study, trial, job)
         finished = study.get_trials(deepcopy=False)
         if finished and all(ERROR in trial.user_attrs for trial in finished):
             raise UserError(f"every trial failed; the last one: {finished[-1].user_attrs[ERROR]}")
 
 
-def _tell(study: Any, trial: Any, job: Any) -> None:
-    """What came of a trial. NaN stands for one that was raced out."""
+def _report(study: Any, trial: Any, job: Any) -> None:
+    """Report the result of a trial to Optuna. NaN means raced out."""
     from optuna.trial import TrialState
 
     try:
@@ -96,7 +98,7 @@ def _tell(study: Any, trial: Any, job: Any) -> None:
 
 
 def _counted(study: Any) -> int:
-    """Trials that are finished, or at work somewhere."""
+    """Count the trials that are finished, or running in any process."""
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
@@ -104,7 +106,7 @@ def _counted(study: Any) -> int:
 
 
 def _recover(study: Any) -> None:
-    """Have settings tried again whose process is gone."""
+    """Queue again the settings of trials whose process is gone."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False):
@@ -112,7 +114,7 @@ def _recover(study: Any) -> None:
             study._storage.set_trial_user_attr(trial._trial_id, LOST, True)
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
-            except ValueError:  # another process was first: a finished trial cannot be told again
+            except ValueError:  # another process was first: a finished trial cannot be reported twice
                 continue
             study.enqueue_trial(trial.params)
 
@@ -122,5 +124,5 @@ def _is_lost(trial: Any) -> bool:
 
     if trial.state != TrialState.RUNNING or LEASE not in trial.user_attrs:
         return False
-    held = holder(Path(trial.user_attrs[LEASE]))
-    return held is None or held.stale
+    owner = holder(Path(trial.user_attrs[LEASE]))
+    return owner is None or owner.stale

@@ -1,4 +1,4 @@
-"""The page of a sweep: what was tried, what is best, and which settings matter."""
+"""Page of a sweep: trials, best settings, and the importance of settings."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.settings import brief, importances, varied
 
 TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
-SHOWN = 50  # trials in the table
+MAX_ROWS = 50  # of the table of trials
 
 
 def write(ledger: Ledger) -> Path:
-    """Write ``report.html`` into the sweep's folder; returns its path."""
+    """Write ``report.html`` into the sweep's folder; return its path."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"duration": duration, "brief": brief}
     page = ledger.path / "report.html"
@@ -25,7 +25,7 @@ def write(ledger: Ledger) -> Path:
 
 
 def headline(ledger: Ledger) -> list[str]:
-    """The best setting, and what it took to find it."""
+    """Return the best settings, and the number of trials by state, as sentences."""
     trials, ranked = ledger.trials(), ledger.best_first()
     states = [f"{n} {state}" for state in ("complete", "raced out", "running", "failed") if (n := _count(trials, state))]
     tried = f"{len(trials)} settings tried: {', '.join(states)}."
@@ -61,8 +61,8 @@ def _values(ledger: Ledger) -> dict[str, Any]:
         "objectives": [aim.name for aim in ledger.objective],
         "optimistic": any(aim.name.startswith("test/") for aim in ledger.objective),
         "columns": columns,
-        "rows": [*ranked, *others][:SHOWN],
-        "left_out": max(0, len(trials) - SHOWN),
+        "rows": [*ranked, *others][:MAX_ROWS],
+        "left_out": max(0, len(trials) - MAX_ROWS),
         "folds": f"{done} of {full * len(trials)} folds" if full else "",
         "seconds": sum(trial.seconds for trial in trials),
         "figures": figures,

@@ -1,4 +1,4 @@
-"""Racing over folds: a trial whose first folds make it hopeless against the best one is given up."""
+"""Racing over folds: stop a trial whose first folds leave it hardly a chance against the best one."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,27 +6,28 @@ import numpy as np
 from scipy.stats import t as student
 
 Folds = Mapping[str, float]
-"""Fold name to objective, larger is better."""
+"""Objective by the name of the fold, larger is better."""
 
 
 def chance_to_win(trial: Folds, others: Sequence[Folds], folds: int) -> float:
-    """How likely a trial ends above the best of the others, once all its folds are there.
+    """Compute the probability that a trial ends above the best of the others, once all its folds are finished.
 
-    The quantity of interest is the mean over these k folds, not over all possible ones: of the mean difference to the best,
-    only the part of the k - m missing folds is uncertain. With differences d of m finished folds and their standard deviation
-    s between folds, the final mean difference lies about mean(d) with variance s² (1/m - 1/k) (sampling from a finite
-    population; Cochran 1977, §2.5). s cannot be told from few folds of one trial, so others serve: the median of their
-    differences to the best, over all folds, of the better half of them. What is asked is how a trial that is about as good as
-    the best would look, and bad ones differ from it by more. Comparing folds in pairs is what makes a race short: folds differ
-    more than trials do (F-race, Birattari et al. 2002; cross-validated model selection by racing, Maron & Moore 1994).
+    The quantity of interest is the mean over these k folds, not over all possible ones: of the mean difference to the best
+    trial, only the part of the k - m missing folds is uncertain. With differences d of m finished folds and their standard
+    deviation s between folds, the final mean difference is distributed around mean(d) with variance s² (1/m - 1/k) (sampling
+    from a finite population; Cochran 1977, §2.5). Few folds of one trial cannot estimate s, so it comes from the better half
+    of the other trials: the median, over these trials, of the standard deviation of their differences to the best. Only the
+    better half, because the question is how a trial about as good as the best would look, and bad trials differ by more.
+    Comparing folds in pairs is what makes a race short: folds differ more than trials do (F-race, Birattari et al. 2002;
+    cross-validated model selection by racing, Maron & Moore 1994).
 
     Args:
-        trial: folds that are finished, at least one.
+        trial: finished folds, at least one.
         others: trials with all their folds.
-        folds: k.
+        folds: number of folds k.
 
     Returns:
-        1 where fewer than three others tell how much differences vary, and 0 or 1 when no fold is missing.
+        The probability; 1 with fewer than three others, which cannot estimate s, and 0 or 1 if no fold is missing.
     """
     if len(others) < 3:
         return 1.0

@@ -1,4 +1,4 @@
-"""What a sweep varied, as columns: which settings differ between trials, and how much each matters."""
+"""Settings of a sweep as columns: those that differ between trials, and their importance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from experiment.sweep.ledger import Trial
 
-WIDE = 50.0  # ratio of the largest to the smallest number from which on they are told apart by their logarithms
-ENOUGH = 8  # trials below which nothing is said of importance
-MOST = 400  # trials that importance is computed from, in a second; of more, so many from first to last
+WIDE = 50.0  # ratio of the largest to the smallest number, above which the scale is logarithmic
+ENOUGH = 8  # least number of trials for importance
+MOST = 400  # trials that importance is computed from, in a second; of more trials, evenly from first to last
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting over trials.
+    """Values of one setting over trials.
 
     Attributes:
-        key: as in the command.
-        texts: its value in each trial, as typed.
+        key: key of the setting, as in the command.
+        texts: value in each trial, as typed.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Setting:
 
     @cached_property
     def numbers(self) -> NDArray[np.float64] | None:
-        """The values, if all are numbers, or lists of one."""
+        """Values, if all are numbers, or lists of one number."""
         try:
             return np.array([_number(text) for text in self.texts])
         except ValueError:
@@ -36,18 +36,18 @@ class Setting:
 
     @property
     def choices(self) -> list[str]:
-        """The different values; numbers in their order."""
+        """Distinct values in order."""
         return sorted(set(self.texts), key=_number) if self.numbers is not None else sorted(set(self.texts))
 
     @property
     def logarithmic(self) -> bool:
-        """Whether numbers span so much that their logarithms tell more."""
+        """Whether the numbers span so much that the scale is logarithmic."""
         numbers = self.numbers
         return numbers is not None and bool(numbers.min() > 0 and numbers.max() > WIDE * numbers.min())
 
     @cached_property
     def places(self) -> NDArray[np.float64]:
-        """Where each value lies between the least (0) and the largest (1); choices at equal distances."""
+        """Position of each value between the smallest (0) and the largest (1); choices at equal distances."""
         numbers = self.numbers
         if numbers is None:
             numbers = np.array([self.choices.index(text) for text in self.texts], dtype=float)
@@ -61,14 +61,14 @@ def _number(text: str) -> float:
 
 
 def varied(trials: Sequence[Trial]) -> list[Setting]:
-    """The settings that are not the same in all trials; one that a trial's command did not name stands as ``default``."""
+    """Return the settings that differ between trials; a setting that a trial does not override is ``default``."""
     keys = sorted({key for trial in trials for key in trial.settings})
     columns = [Setting(key, tuple(trial.settings.get(key, "default") for trial in trials)) for key in keys]
     return [column for column in columns if len(set(column.texts)) > 1]
 
 
 def brief(text: str) -> str:
-    """A setting's value for a table or an axis."""
+    """Shorten a setting's value for a table or an axis."""
     try:
         return f"{float(text):.3g}"
     except ValueError:
@@ -76,9 +76,9 @@ def brief(text: str) -> str:
 
 
 def importances(trials: Sequence[Trial]) -> dict[str, float]:
-    """The share of the objective's variance that each setting explains (fANOVA; Hutter et al. 2014), largest first.
+    """Compute the share of the objective's variance that each setting explains (fANOVA; Hutter et al. 2014), largest first.
 
-    Empty where trials are too few to tell, or Optuna, which computes it, is not installed.
+    The result is empty with too few trials, or if Optuna, which computes it, is not installed.
     """
     complete = [trial for trial in trials if trial.state == "complete"]
     columns = varied(complete)
@@ -92,7 +92,7 @@ def importances(trials: Sequence[Trial]) -> dict[str, float]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    # Places, not names: with choices Optuna's trees take hours where there are many of them.
+    # Places, not names: with many categorical choices Optuna's trees take hours.
     space: dict[str, BaseDistribution] = {column.key: FloatDistribution(0, 1) for column in columns}
     for row in np.unique(np.linspace(0, len(complete) - 1, MOST).astype(int)):
         parameters = {column.key: float(column.places[row]) for column in columns}

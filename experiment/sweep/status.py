@@ -1,4 +1,4 @@
-"""What the folder of all runs says of the work: which folds are done, who is at which, what failed, what is missing."""
+"""Status of all runs from their folder: folds that are done, running, failed or missing."""
 
 import json
 import time
@@ -30,13 +30,13 @@ METRIC = "balanced_accuracy"
 
 @dataclass(frozen=True)
 class FoldStatus:
-    """One fold of a run.
+    """Status of one fold of a run.
 
     Attributes:
-        name: such as ``repeat-0/fold-3``.
-        state: ``stale`` was begun by a job that is gone: the next command takes it up.
-        note: who is at it, or why it failed.
-        seconds: it took, or has been at work.
+        name: for example ``repeat-0/fold-3``.
+        state: state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over.
+        note: process that works on it, or why it failed.
+        seconds: duration, so far if it is running.
         scores: balanced accuracy by part.
     """
 
@@ -48,28 +48,28 @@ class FoldStatus:
 
     @classmethod
     def of(cls, run: Path, name: str) -> "FoldStatus":
-        """As the files say."""
+        """Read the status from the files of the run."""
         place = run / name
         if (place / MARKER).is_file():
             marker = json.loads((place / MARKER).read_text())
-            told = {part: scores[METRIC] for part, scores in marker.get("scores", {}).items()}
-            return cls(name, "done", seconds=marker["seconds"], scores=told)
-        if held := holder(place.with_name(f".{place.name}.lease")):
-            state: State = "stale" if held.stale else "running"
-            return cls(name, state, str(held), seconds=time.time() - held.since)
+            by_part = {part: scores[METRIC] for part, scores in marker.get("scores", {}).items()}
+            return cls(name, "done", seconds=marker["seconds"], scores=by_part)
+        if owner := holder(place.with_name(f".{place.name}.lease")):
+            state: State = "stale" if owner.stale else "running"
+            return cls(name, state, str(owner), seconds=time.time() - owner.since)
         if failed := failure(place.with_name(f".{place.name}.failed")):
             return cls(name, "failed", failed.error)
         return cls(name, "missing")
 
 
 def runs(root: Path) -> Iterator[tuple[Path, list[FoldStatus]]]:
-    """Each run below `root` with its folds, the one that changed last at the end.
+    """Yield each run below `root` with its folds, the most recently changed run last.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: the folder does not exist.
     """
     if not root.is_dir():
-        raise UserError(f"paths.runs={root} is not there; give the folder that train.py writes to.")
+        raise UserError(f"paths.runs={root} does not exist; give the folder that train.py writes to.")
     for identity in sorted(root.glob(f"*/{IDENTITY}"), key=lambda file: file.parent.stat().st_mtime):
         run = identity.parent
         if (splits := run / "splits.parquet").is_file():
@@ -78,7 +78,7 @@ def runs(root: Path) -> Iterator[tuple[Path, list[FoldStatus]]]:
 
 
 def print_status(root: Path, console: Console, complete: bool = True) -> None:
-    """A row a run, a line for each fold that someone is at or that failed, and the sweeps."""
+    """Print one row per run, one line per running, stale or failed fold, and the sweeps."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column, right in (("run", 0), ("folds", 0), ("done", 1), ("val BalAcc", 1), ("test BalAcc", 1), ("time", 1)):
         table.add_column(column, justify="right" if right else "left", no_wrap=True)

@@ -1,4 +1,4 @@
-"""A sweep in the terminal: the best settings first."""
+"""Summary of a sweep in the terminal, best settings first."""
 
 from rich import box
 from rich.console import Console
@@ -14,7 +14,7 @@ BEST = 10  # rows
 
 
 def print_sweep(ledger: Ledger, console: Console) -> None:
-    """The best trials, and in words what is best and what matters."""
+    """Print the best trials, the headline, and the importance of settings."""
     trials, ranked = ledger.trials(), ledger.best_first()
     columns = [column.key for column in varied(trials)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"sweep {ledger.name}", title_justify="left")
@@ -31,5 +31,5 @@ def print_sweep(ledger: Ledger, console: Console) -> None:
     console.print(table)
     console.print(" ".join(headline(ledger)), highlight=False, markup=False)
     if shares := importances(trials):
-        told = ", ".join(f"{key} {share:.0%}" for key, share in shares.items())
-        console.print(f"Share of the variance that each setting explains: {told}.", highlight=False, markup=False)
+        text = ", ".join(f"{key} {share:.0%}" for key, share in shares.items())
+        console.print(f"Share of the variance that each setting explains: {text}.", highlight=False, markup=False)

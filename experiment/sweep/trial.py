@@ -1,4 +1,4 @@
-"""One trial of a sweep: a cross-validation that others are compared with, and that may be given up early."""
+"""Trial of a sweep: a cross-validation that is recorded in the ledger and may be stopped early."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,22 +17,22 @@ from experiment.sweep.race import Folds, chance_to_win
 
 
 class RacedOutError(Exception):
-    """A trial was given up: its first folds leave it too small a chance to become the best."""
+    """Trial stopped: its first folds leave it too small a chance to become the best."""
 
     objective = nan
-    """What a sweeper is told of it."""
+    """Objective that a sweeper receives."""
 
 
 @dataclass
 class Running:
-    """A trial at work.
+    """Running trial.
 
     Attributes:
-        ledger: of its sweep.
-        trial: what is known of it.
-        validation: the job.
-        recipe: the model that is judged.
-        chance: below which chance to become the best it is given up; None never does.
+        ledger: ledger of the sweep.
+        trial: state of the trial.
+        validation: cross-validation of the job.
+        recipe: model that the trial evaluates.
+        chance: least chance to become the best, below which the trial stops; None never stops it.
     """
 
     ledger: Ledger
@@ -42,66 +42,66 @@ class Running:
     chance: float | None
 
     def racing(self, work: Work) -> Work:
-        """The same work, fold by fold, with a look at the others after each; without a race all at once."""
+        """Return the same work fold by fold, with a check against other trials after each; unchanged without a race."""
         if self.chance is None:
             return work
 
         def raced(validation: CrossValidation, missing: Missing) -> None:
             for split in dict.fromkeys(split for _, split in missing):
                 work(validation, [(recipe, one) for recipe, one in missing if one == split])
-                self.look_around()
+                self.compare()
 
         return raced
 
-    def look_around(self) -> None:
-        """Write down the folds that are finished.
+    def compare(self) -> None:
+        """Record the finished folds, and compare them with other trials.
 
         Raises:
-            RacedOutError: they leave the trial too small a chance.
+            RacedOutError: the folds leave the trial too small a chance.
         """
         self.note(folds=self.finished())
         k = len(list(self.validation.splits))
         if self.chance is None or not 0 < len(self.trial.folds) < k:
             return
         others = [_first(trial, self.ledger) for trial in self.ledger.trials() if trial.state == "complete"]
-        won = chance_to_win(_first(self.trial, self.ledger), [folds for folds in others if len(folds) == k], k)
-        if won < self.chance:
+        chance = chance_to_win(_first(self.trial, self.ledger), [folds for folds in others if len(folds) == k], k)
+        if chance < self.chance:
             raise RacedOutError(
-                f"given up after {len(self.trial.folds)} of {k} folds: a chance of {won:.2f} to become the best (sweep.race)"
+                f"stopped after {len(self.trial.folds)} of {k} folds: a chance of {chance:.2f} to become the best (sweep.race)"
             )
 
     def finished(self) -> dict[str, list[float]]:
-        """The objectives of each finished fold."""
+        """Return the objectives of each finished fold."""
         run = self.validation.run_of(self.recipe)
         folds = {split.name: fold for split in self.validation.splits if (fold := run.fold(split)) is not None}
         return {name: [aim.of_fold(fold) for aim in self.ledger.objective] for name, fold in folds.items()}
 
     def note(self, **changes: Any) -> None:
-        """Write down what changed."""
+        """Record changes of the trial."""
         self.trial = self.trial.now(**changes)
         self.ledger.write(self.trial)
 
 
 def _first(trial: Trial, ledger: Ledger) -> Folds:
-    """The first objective of each fold, larger is better."""
+    """Return the first objective of each fold, signed so that larger is better."""
     sign = 1 if ledger.objective[0].larger_is_better else -1
     return {name: sign * values[0] for name, values in trial.folds.items()}
 
 
 @contextmanager
 def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[Callable[[Work], Work]]:
-    """Around the work of a job: notes in the sweep's ledger how it goes, and gives the work that the race allows.
+    """Record the work of a job in the sweep's ledger; yield a function that adds the race to the work.
 
-    A job that belongs to no sweep goes its way unchanged.
+    The work of a job outside a sweep stays unchanged.
 
     Raises:
-        UserError: the objective cannot be had from these folds.
-        RacedOutError: see there.
+        UserError: the folds cannot give the objective.
+        RacedOutError: the race stopped the trial.
     """
     if (settings := trial_settings(validation.config)) is None:
         yield lambda work: work
         return
-    running = _begun(validation, recipe, settings)
+    running = _begin(validation, recipe, settings)
     try:
         yield running.racing
     except RacedOutError as out:
@@ -117,7 +117,7 @@ def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[Callable[[Wor
     validation.progress.console.print(f"{values}; {duration(running.trial.seconds)}", highlight=False)
 
 
-def _begun(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, str]) -> Running:
+def _begin(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, str]) -> Running:
     config = validation.config
     named: str | Sequence[str] = config["objective"]
     names = [named] if isinstance(named, str) else list(named)
@@ -126,7 +126,7 @@ def _begun(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, s
     if chance is not None and not 0 <= chance < 1:
         raise UserError(f"sweep.race={chance} is not allowed; it is a chance, from 0 to below 1, or null for no race.")
     if chance is not None and len(ledger.objective) > 1:
-        raise UserError("sweep.race judges by one number; name one objective, or take sweep.race=null.")
+        raise UserError("sweep.race compares one number; name one objective, or take sweep.race=null.")
     if not validation.scheme.val and any(aim.name.startswith("val/") for aim in ledger.objective):
         raise UserError("objective=val/… needs val rows, but folds.val=0; take folds.val=0.15, for example.")
     running = Running(ledger, Trial(validation.run_of(recipe).name, dict(settings)), validation, recipe, chance)

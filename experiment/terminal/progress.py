@@ -13,7 +13,7 @@ from rich.console import Console
 from experiment.core import ranks
 from experiment.core.cost import cost, duration
 from experiment.core.tables import Split
-from experiment.core.timing import spend
+from experiment.core.timing import record_step
 from experiment.store.lease import Holder
 from experiment.terminal.bars import FoldBars
 from experiment.terminal.pulses import Folder, Pulse
@@ -125,14 +125,14 @@ class _Batches(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         now = time.perf_counter()
-        spend("loader", now - self.since)
+        record_step("loader", now - self.since)
         self.since = now
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.perf_counter()
-        spend("model", now - self.since)
+        record_step("model", now - self.since)
         self.since = now
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
         self.progress.trained(

@@ -1,1 +1,1 @@
-"""Where curves and results are shown besides the terminal: W&B, CSV files, reports."""
+"""Trackers of curves and results: W&B and CSV files."""

@@ -1,6 +1,6 @@
-"""Where curves and results are shown: W&B, CSV files, or nowhere. One tracked run a fold and one summary a run.
+"""Trackers of curves and results: W&B, CSV files, or none. One tracked run per fold and one summary per run.
 
-A tracker only looks on: nothing it does or fails to do changes a result.
+A tracker only observes: neither its work nor its failures change a result.
 """
 
 import csv
@@ -24,20 +24,20 @@ Scores = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Summary:
-    """A complete run, as a tracker shows it.
+    """Results of a complete run for a tracker.
 
     Attributes:
-        run: its folder.
-        config: the resolved config.
-        scores: metric to value, low, high, mean, sd (content of ``metrics.json``).
-        evidence: calibration, operating points and curves of the model (a model of `experiment.metrics.evidence.evidence`).
-        pairs: its comparisons with the job's other models.
-        oof: the out-of-fold table.
+        run: folder of the run.
+        config: resolved config.
+        scores: value, low, high, mean and sd by metric (content of ``metrics.json``).
+        evidence: calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`).
+        pairs: comparisons with the job's other models.
+        oof: out-of-fold table.
         cost: see `experiment.core.cost.cost`.
-        objective: what a sweep goes by, by name (see `experiment.metrics.objective`).
-        asked: whether this is the model that the command asked for, not one that it is built on.
-        files: what belongs to the run: splits, table, report.
-        picture: reads an image by sample id; raises if there is none.
+        objective: objectives of a sweep by name (see `experiment.metrics.objective`).
+        asked: whether this is the main model of the command, not one that it is built on.
+        files: splits, table and report of the run.
+        picture: reads an image by sample id; raises if it cannot.
     """
 
     run: Path
@@ -54,70 +54,70 @@ class Summary:
 
 
 class Tracker(Protocol):
-    """What the engine tells of its work."""
+    """Interface through which the engine reports its work."""
 
     name: str | None
-    """By which a run remembers that this tracker was shown its summary; None shows nothing."""
+    """Name under which a run records that this tracker has its summary; None for no tracking."""
 
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Any:
-        """Context manager around the work on one fold; yields a Lightning logger or None."""
+        """Return a context manager around the work on one fold, which yields a Lightning logger or None."""
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Metrics of the fold's test part."""
+        """Log the metrics of the fold's test part."""
 
-    def summary(self, shown: Summary) -> bool:
-        """A complete run; returns whether it was shown."""
+    def summary(self, summary: Summary) -> bool:
+        """Log a complete run; return whether it was logged."""
 
     def close(self) -> str | None:
-        """The end of the job; returns what the user should be told."""
+        """End the job; return a message for the user, if any."""
 
 
 class NoTracker:
-    """Tracks nothing."""
+    """Tracker that tracks nothing."""
 
     name: str | None = None
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """No logger."""
+        """Yield no logger."""
         yield None
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def summary(self, shown: Summary) -> bool:
-        """Nothing."""
+    def summary(self, summary: Summary) -> bool:
+        """Return False: nothing is logged."""
         return False
 
     def close(self) -> str | None:
-        """Nothing."""
+        """Return no message."""
         return None
 
 
 class CSVTracker(NoTracker):
-    """Curves and results as CSV files in ``csv/`` of each run's folder."""
+    """Tracker that writes CSV files into ``csv/`` of each run's folder."""
 
     name: str | None = "csv"
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """A `CSVLogger` in ``csv/<fold>/``."""
+        """Yield a `CSVLogger` in ``csv/<fold>/``."""
         from pytorch_lightning.loggers import CSVLogger
 
         yield CSVLogger(save_dir=run / "csv", name="", version=split.replace("/", "-"))
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """A last row of the fold's curves."""
+        """Append the scores as the last row of the fold's curves."""
         if logger is not None:
             logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
             logger.finalize("success")
 
-    def summary(self, shown: Summary) -> bool:
-        """``csv/summary.csv``: metric, value, low, high, mean, sd."""
-        (shown.run / "csv").mkdir(exist_ok=True)
+    def summary(self, summary: Summary) -> bool:
+        """Write ``csv/summary.csv``: metric, value, low, high, mean, sd."""
+        (summary.run / "csv").mkdir(exist_ok=True)
         columns = ["value", "low", "high", "mean", "sd"]
-        with (shown.run / "csv" / "summary.csv").open("w", newline="") as file:
+        with (summary.run / "csv" / "summary.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["metric", *columns])
-            writer.writerows([name, *(s[column] for column in columns)] for name, s in shown.scores.items())
+            writer.writerows([name, *(s[column] for column in columns)] for name, s in summary.scores.items())
         return True

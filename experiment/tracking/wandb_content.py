@@ -1,4 +1,4 @@
-"""A complete run in W&B's words: numbers by name, line plots, and a table with pictures."""
+"""Content of a W&B run: numbers by name, line plots, and a table with pictures."""
 
 import logging
 from typing import Any
@@ -10,32 +10,32 @@ from experiment.tracking.trackers import Summary
 log = logging.getLogger(__name__)
 
 
-def numbers(shown: Summary) -> dict[str, float]:
-    """Everything of a run that is a number, by the name it has in W&B."""
-    out = {f"cost/{name}": value for name, value in shown.cost.items() if not isinstance(value, dict)}
+def numbers(summary: Summary) -> dict[str, float]:
+    """Return all numbers of a run by their names in W&B."""
+    out = {f"cost/{name}": value for name, value in summary.cost.items() if not isinstance(value, dict)}
     out |= {
-        f"cost/{kind}/{name}": value for kind in ("stages", "images_per_second") for name, value in shown.cost[kind].items()
+        f"cost/{kind}/{name}": value for kind in ("stages", "images_per_second") for name, value in summary.cost[kind].items()
     }
-    # what a sweep of W&B optimises has one name, whatever it is
-    out |= {"objective": next(iter(shown.objective.values()))} | {f"objective/{n}": v for n, v in shown.objective.items()}
-    for name, s in shown.scores.items():
+    # a W&B sweep optimises `objective`, so its name does not depend on the config
+    out |= {"objective": next(iter(summary.objective.values()))} | {f"objective/{n}": v for n, v in summary.objective.items()}
+    for name, s in summary.scores.items():
         out |= {f"oof/{name}": s["value"], f"oof/{name}/low": s["low"], f"oof/{name}/high": s["high"]}
         out |= {f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}
     for kind in ("calibration", "operating"):
-        out |= {f"{kind}/{name}": value for name, value in shown.evidence[kind].items() if isinstance(value, float)}
-    for pair in shown.pairs:
-        seen = seen_from(pair, shown.config["title"])
+        out |= {f"{kind}/{name}": value for name, value in summary.evidence[kind].items() if isinstance(value, float)}
+    for pair in summary.pairs:
+        seen = seen_from(pair, summary.config["title"])
         where = f"against/{seen['second']}/{seen['metric']}"
         out |= {f"{where}/difference": seen["difference"], f"{where}/p_holm": seen["p_holm"]}
     return out
 
 
-def curves(shown: Summary) -> dict[str, Any]:
-    """ROC, precision and recall, reliability and decision curve, as W&B's own line plots."""
+def curves(summary: Summary) -> dict[str, Any]:
+    """Return ROC, precision-recall, reliability and decision curve as W&B line plots."""
     import wandb
 
-    lines = {name: (c["x"], c["y"]) for name, c in shown.evidence["curves"].items()}
-    lines["reliability"] = (shown.evidence["calibration"]["predicted"], shown.evidence["calibration"]["observed"])
+    lines = {name: (c["x"], c["y"]) for name, c in summary.evidence["curves"].items()}
+    lines["reliability"] = (summary.evidence["calibration"]["predicted"], summary.evidence["calibration"]["observed"])
     axes = {
         "roc": ("1 - specificity", "sensitivity"), "pr": ("sensitivity", "precision"),
         "decision": ("threshold", "net benefit"), "reliability": ("predicted", "observed"),
@@ -47,11 +47,11 @@ def curves(shown: Summary) -> dict[str, Any]:
     return plots
 
 
-def table(shown: Summary, pictures: int) -> Any:
-    """The out-of-fold table, the most wrong rows first, with the image in the first ones."""
+def table(summary: Summary, pictures: int) -> Any:
+    """Return the out-of-fold table, the most wrong rows first, with images in the first `pictures` rows."""
     import wandb
 
-    oof = shown.oof
+    oof = summary.oof
     classes = [name.removeprefix("p/") for name in map(str, oof) if name.startswith("p/")]
     p = oof[probability_columns(classes)].to_numpy()
     own = p[range(len(oof)), [classes.index(target) for target in oof["target"]]]
@@ -63,7 +63,7 @@ def table(shown: Summary, pictures: int) -> Any:
         image = None
         if number < pictures:
             try:
-                image = wandb.Image(shown.picture(row["sample_id"]))
+                image = wandb.Image(summary.picture(row["sample_id"]))
             except (OSError, ValueError, KeyError) as error:
                 log.warning("%s is not shown in W&B: %s", row["sample_id"], error)
         rows.add_data(image, *row.values())

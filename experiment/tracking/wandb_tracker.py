@@ -1,4 +1,4 @@
-"""W&B: one run a fold and one summary a run. What fails there is a warning, never an error of the job."""
+"""W&B tracker. A failure of W&B is a warning, never an error of the job."""
 
 import logging
 import netrc
@@ -22,18 +22,18 @@ AGENT_VARIABLES = (AGENT, "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
 class WandbTracker(NoTracker):
-    """One W&B run a fold and one summary run, grouped by run; online when the user is logged in, else offline.
+    """One W&B run per fold and one summary run, grouped by run; online if the user is logged in, else offline.
 
-    Ids follow from the run's identity, so the same work, resumed or repeated, shows up as the same W&B run. A server that
-    does not answer is asked once; the rest of the job is written offline.
+    Ids derive from the run's identity, so the same work, resumed or repeated, is the same W&B run. After a server has failed
+    to answer once, the rest of the job is written offline.
 
     Args:
         project: W&B project.
         entity: W&B team or user; None takes the default.
-        directory: where W&B keeps its files.
-        mode: ``online``, ``offline``, or ``auto``: online when logged in.
-        tags: tags of every run, besides the names of its model and of its data set.
-        pictures: how many rows of the out-of-fold table come with the image, the most wrong ones first.
+        directory: folder for W&B's files.
+        mode: ``online``, ``offline``, or ``auto``: online if logged in.
+        tags: tags of every run, in addition to the names of its model and of its data set.
+        pictures: number of rows of the out-of-fold table with an image, the most wrong ones first.
         checkpoints: whether the summary run uploads the folds' checkpoints.
     """
 
@@ -54,22 +54,22 @@ class WandbTracker(NoTracker):
         self.directory = Path(directory).resolve()
         self.mode = mode if mode != "auto" else os.environ.get("WANDB_MODE") or _reachable_mode()
         self.since = time.time()
-        # A trial of `wandb agent`: its run is the summary of the model that was asked for. It is told even if the same trial
-        # was shown before, because the agent waits for a run of its own.
+        # In a trial of `wandb agent`, the agent's run is the summary of the main model. It is logged even if the same trial
+        # has been logged before, because the agent waits for its own run.
         self.agents_run = os.environ.get("WANDB_RUN_ID") if os.environ.get(AGENT) else None
         if self.agents_run:
             self.name = f"wandb agent {self.agents_run}"
 
     def _start(self, run: Path, job_type: str, name: str, config: Mapping[str, Any], agents: bool = False) -> Any:
-        """A live W&B run, or None if there is no starting one. `agents`: it is the one that an agent waits for."""
-        import wandb  # takes a second to import: only when used
+        """Start a W&B run, or return None if that fails. `agents`: use the run that a W&B agent waits for."""
+        import wandb  # takes a second to import: only if used
 
         started = None
-        with _only_warned("could not start"):
+        with _warn_only("could not start"):
             started = self._started(wandb, run, job_type, name, config, agents)
         if started is None and self.mode == "online":
-            self.mode = "offline"  # who does not answer is not waited for again
-            with _only_warned("could not start offline"):
+            self.mode = "offline"  # do not wait again for a server that does not answer
+            with _warn_only("could not start offline"):
                 started = self._started(wandb, run, job_type, name, config, agents)
         return started
 
@@ -78,7 +78,7 @@ class WandbTracker(NoTracker):
         own, sweep = f"{run.name}-{name}".replace("/", "-"), None
         if agents and self.agents_run:
             own, sweep = self.agents_run, os.environ[AGENT]
-        with _unknown_to_agent():  # W&B would take every run of this process for the trial
+        with _without_agent():  # otherwise W&B takes every run of this process for the trial
             return wandb.init(
                 project=self.project, entity=self.entity, dir=str(self.directory), mode=self.mode,
                 id=own, name=f"{run.name} {name}", group=run.name, job_type=job_type,
@@ -88,7 +88,7 @@ class WandbTracker(NoTracker):
 
     @contextmanager
     def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """A `WandbLogger` on a W&B run of its own, finished at the end of the block: Lightning would reuse a live one."""
+        """Yield a `WandbLogger` with its own W&B run, finished at the end of the block: Lightning would reuse a live one."""
         started = self._start(run, "fold", split, config)
         failed = 1
         try:
@@ -96,91 +96,90 @@ class WandbTracker(NoTracker):
             failed = 0
         finally:
             if started is not None:
-                with _only_warned("could not finish a run"):
+                with _warn_only("could not finish a run"):
                     started.finish(exit_code=failed)
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """``test/<metric>``, as the last values of the fold's curves and so in its W&B summary."""
+        """Log ``test/<metric>`` as the last values of the fold's curves, and so in its W&B summary."""
         if logger is not None:
-            with _only_warned("did not take a fold's scores"):
+            with _warn_only("did not take a fold's scores"):
                 logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
 
-    def summary(self, shown: Summary) -> bool:
-        """A W&B run with every number, curve, table and file of a complete run.
+    def summary(self, summary: Summary) -> bool:
+        """Log every number, curve, table and file of a complete run.
 
-        Its summary holds ``oof/<metric>`` with ``/low`` and ``/high``, ``folds/<metric>/mean`` and ``/sd``, ``calibration/…``,
-        ``operating/…`` and ``against/<model>/<metric>/…``.
+        The W&B summary has ``oof/<metric>`` with ``/low`` and ``/high``, ``folds/<metric>/mean`` and ``/sd``,
+        ``calibration/…``, ``operating/…`` and ``against/<model>/<metric>/…``.
         """
-        started = self._start(shown.run, "summary", "summary", shown.config, agents=shown.asked)
+        started = self._start(summary.run, "summary", "summary", summary.config, agents=summary.asked)
         if started is None:
             return False
-        told = False
-        with _only_warned("did not take a run's summary"):
-            started.summary.update(numbers(shown))
-            started.log({**curves(shown), "oof": table(shown, self.pictures)})
-            started.log_artifact(self._artifact(shown))
-            told = True
-        with _only_warned("could not finish a run"):
+        complete = False
+        with _warn_only("did not take a run's summary"):
+            started.summary.update(numbers(summary))
+            started.log({**curves(summary), "oof": table(summary, self.pictures)})
+            started.log_artifact(self._artifact(summary))
+            complete = True
+        with _warn_only("could not finish a run"):
             started.finish()
-        return told
+        return complete
 
-    def _artifact(self, shown: Summary) -> Any:
+    def _artifact(self, summary: Summary) -> Any:
         import wandb
 
-        artifact = wandb.Artifact(shown.run.name, type="run", description="splits, out-of-fold table, report")
-        files = [*shown.files, *(sorted(shown.run.glob("repeat-*/fold-*/model.ckpt")) if self.checkpoints else [])]
+        artifact = wandb.Artifact(summary.run.name, type="run", description="splits, out-of-fold table, report")
+        files = [*summary.files, *(sorted(summary.run.glob("repeat-*/fold-*/model.ckpt")) if self.checkpoints else [])]
         for file in files:
             if file.exists():
-                artifact.add_file(str(file), name=str(file.relative_to(shown.run)))
+                artifact.add_file(str(file), name=str(file.relative_to(summary.run)))
         return artifact
 
     def close(self) -> str | None:
-        """The command that uploads what was written offline."""
+        """Return the command that uploads the offline runs, if there are any."""
         folder = self.directory / "wandb"
-        written = [
-            run for run in folder.glob("offline-run-*") if run.stat().st_mtime >= self.since
-        ]  # by any process of the job
-        if not written:
+        # runs of all processes of the job
+        offline = [run for run in folder.glob("offline-run-*") if run.stat().st_mtime >= self.since]
+        if not offline:
             return None
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        return f"W&B: {len(written)} runs written offline; upload with: wandb sync {where}/offline-run-*"
+        return f"W&B: {len(offline)} runs written offline; upload with: wandb sync {where}/offline-run-*"
 
 
 @contextmanager
-def _unknown_to_agent() -> Iterator[None]:
-    """Without what an agent of W&B has put into the environment."""
-    told = {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
+def _without_agent() -> Iterator[None]:
+    """Hide the environment variables of a W&B agent."""
+    values = {name: os.environ.pop(name) for name in AGENT_VARIABLES if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(told)
+        os.environ.update(values)
 
 
 def _own_tags(config: Mapping[str, Any]) -> list[str]:
-    """Names by which a dashboard filters: the model's and the data module's."""
+    """Return the names of the model and of the data module, as filters for a dashboard."""
     target = str(config.get("data", {}).get("_target_", ""))
     return [str(tag) for tag in (config.get("title"), target.split(".")[-2] if "." in target else None) if tag]
 
 
 def _careful_logger(started: Any) -> "Logger":
-    """Lightning's W&B logger on this W&B run, whose failures do not stop the training."""
+    """Return Lightning's W&B logger for this run, whose failures do not stop the training."""
     from pytorch_lightning.loggers import WandbLogger
 
     class CarefulLogger(WandbLogger):
         def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-            with _only_warned("did not take a metric"):
+            with _warn_only("did not take a metric"):
                 super().log_metrics(metrics, step)
 
         def log_hyperparams(self, params: Any) -> None:
-            with _only_warned("did not take the hyper-parameters"):
+            with _warn_only("did not take the hyper-parameters"):
                 super().log_hyperparams(params)
 
     return CarefulLogger(experiment=started, log_model=False)
 
 
 @contextmanager
-def _only_warned(what: str) -> Iterator[None]:
-    """A tracker must never stop the work, whatever went wrong on its way to the server."""
+def _warn_only(what: str) -> Iterator[None]:
+    """Turn any error into a warning: a tracker must never stop the work."""
     try:
         yield
     except Exception as error:
@@ -188,12 +187,12 @@ def _only_warned(what: str) -> Iterator[None]:
 
 
 def _reachable_mode() -> str:
-    """``online`` when there is a key for the W&B server, in the environment or where ``wandb login`` puts it."""
+    """Return ``online`` if there is a key for the W&B server in the environment or in netrc, where ``wandb login`` puts it."""
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        known = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
+        key = netrc.netrc(os.environ.get("NETRC")).authenticators(host)
     except (OSError, netrc.NetrcParseError):
-        known = None
-    return "online" if known else "offline"
+        key = None
+    return "online" if key else "offline"

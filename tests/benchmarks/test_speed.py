@@ -101,4 +101,4 @@ def test_the_command_prints_a_page_and_writes_it(tiny_folder: Path, tmp_path: Pa
 def test_what_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.speed", "--data", tmp_path, "--weights", tmp_path / "none.pth"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == f"{tmp_path / 'none.pth'} is not there.\n"
+    assert done.stderr == f"{tmp_path / 'none.pth'} does not exist.\n"

@@ -99,7 +99,7 @@ def test_an_empty_folder(tmp_path: Path, told: Told) -> None:
 
 def test_absent_images(tmp_path: Path, told: Told) -> None:
     root = labelled(tmp_path / "images", *GOOD, "10.png,no,p5")
-    names(told(*FOLDER, root), "labels.csv", "1 images that are not there", "10.png")
+    names(told(*FOLDER, root), "labels.csv", "1 images that do not exist", "10.png")
 
 
 def test_one_class_only(tmp_path: Path, told: Told) -> None:
@@ -111,7 +111,7 @@ def test_a_truncated_image(tmp_path: Path, told: Told) -> None:
     root = labelled(tmp_path / "images", *GOOD)
     path = tmp_path / "images" / "3.png"
     path.write_bytes(path.read_bytes()[:200])
-    names(told(*FOLDER, root), "1 unreadable", "3.png", "truncated", "Replace or remove")
+    names(told(*FOLDER, root), "1 unreadable images", "3.png", "truncated", "Replace or remove")
 
 
 def test_a_path_outside_the_root(tmp_path: Path, told: Told) -> None:
@@ -121,7 +121,7 @@ def test_a_path_outside_the_root(tmp_path: Path, told: Told) -> None:
 
 
 def test_a_row_given_twice(tmp_path: Path, told: Told) -> None:
-    names(told(*FOLDER, labelled(tmp_path / "images", *GOOD, GOOD[4])), "given twice", "4.png", "one row an image")
+    names(told(*FOLDER, labelled(tmp_path / "images", *GOOD, GOOD[4])), "listed twice", "4.png", "one row per image")
 
 
 def with_a_copy(root: Path, *rows: str) -> str:

@@ -83,7 +83,7 @@ def test_text_of_a_figure_can_be_read(page: Any) -> None:
 def test_every_picture_is_loaded(page: Any) -> None:
     widths = page.evaluate("[...document.querySelectorAll('img')].map(img => img.complete && img.naturalWidth)")
     assert all(width > 0 for width in widths)
-    assert bool(widths) == ("There is none." not in page.inner_text("main"))
+    assert bool(widths) == ("There are none." not in page.inner_text("main"))
 
 
 def test_the_page_is_not_wider_than_the_window(page: Any) -> None:

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torchvision.models import resnet18
 
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.run.recipe import plan
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from experiment.core import ranks
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.core.errors import UserError
 from experiment.run.job import prepare
 

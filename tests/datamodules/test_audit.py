@@ -27,7 +27,7 @@ def test_no_images_are_refused():
 
 
 def test_a_sample_given_twice_is_refused_by_name():
-    with pytest.raises(UserError, match="given twice: b"):
+    with pytest.raises(UserError, match="listed twice: b"):
         audit(table(("a", 0, "p1", "x"), ("b", 1, "p2", "y"), ("b", 1, "p2", "z")))
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.kfold import KFoldDataModule
-from experiment.core.build import build
-from experiment.core.config import plain
+from experiment.core.build import build, plain
 from experiment.core.contracts import FoldData
 from experiment.core.tables import Split
 from experiment.run.folds import FoldScheme

@@ -59,7 +59,7 @@ def test_all_unreadable_images_are_named(tmp_path: Path) -> None:
         return pixels(name)
 
     for cache in (None, DiskCache(tmp_path, 1, "x"), DiskCache(tmp_path, 0, "x")):
-        with pytest.raises(UserError, match=r"2 unreadable: 4 \(cut off\), 12 \(cut off\)\. Replace or remove them\."):
+        with pytest.raises(UserError, match=r"2 unreadable images: 4 \(cut off\), 12 \(cut off\)\. Replace or remove them\."):
             decoded(["0", "4", "8", "12"], cache, read)
 
 

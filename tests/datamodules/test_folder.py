@@ -165,7 +165,7 @@ def test_absent_images_are_counted_and_named(root: Path) -> None:
     label(root, *LABELLED, "x.png,no", "y.png,yes")
     text = told(root)
     assert "labels.csv" in text
-    assert "2 images that are not there: x.png, y.png" in text
+    assert "2 images that do not exist: x.png, y.png" in text
 
 
 def test_of_many_absent_images_a_few_are_named(root: Path) -> None:
@@ -185,7 +185,7 @@ def test_unreadable_images_are_named_with_the_reason(root: Path) -> None:
     (root / "b.png").write_bytes((root / "b.png").read_bytes()[:60])
     (root / "c.png").write_text("not an image")
     text = told(root)
-    assert text.startswith("2 unreadable: b.png (")
+    assert text.startswith("2 unreadable images: b.png (")
     assert "c.png (" in text
     assert "Replace or remove them" in text
 
@@ -212,7 +212,7 @@ def test_a_link_out_of_the_root_is_outside(root: Path) -> None:
 @pytest.mark.parametrize("again", ["a.png,no", "./a.png,no", "a.png,yes"])
 def test_a_row_given_twice_is_named(root: Path, again: str) -> None:
     label(root, *LABELLED, again)
-    assert "given twice: a.png. Keep one row an image" in told(root)
+    assert "listed twice: a.png. Keep one row per image" in told(root)
 
 
 def copied(root: Path) -> None:

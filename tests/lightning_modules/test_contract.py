@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.core.contracts import Batch
 from experiment.core.tables import probability_columns
 from experiment.run.cross_validation import CrossValidation

@@ -3,7 +3,7 @@ import torch
 from tiny import FAMILIES, READING, TRUNK
 
 from experiment.core.errors import UserError
-from experiment.core.symmetry import transform
+from experiment.core.symmetry import apply_symmetry
 from lightning_modules.reading import Reading, average_views
 from lightning_modules.taps import pool_all
 from lightning_modules.trunk import Trunk
@@ -53,7 +53,7 @@ def test_taps_that_are_not_named_are_four_of_any_network(name: str) -> None:
 def test_averaged_features_do_not_change_when_the_image_is_turned_or_mirrored(trunk: Trunk, symmetries: int) -> None:
     read, image = reading(trunk, symmetries=symmetries), torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        views = torch.cat([read.skip_features(trunk, transform(image, index)) for index in range(symmetries)])
+        views = torch.cat([read.skip_features(trunk, apply_symmetry(image, index)) for index in range(symmetries)])
         single = reading(trunk).skip_features(trunk, image)
     torch.testing.assert_close(views, views[:1].expand_as(views), rtol=1e-3, atol=1e-4)
     assert not torch.allclose(views[:1], single, rtol=1e-2)

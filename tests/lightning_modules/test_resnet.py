@@ -7,7 +7,7 @@ from tiny import RESNET
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
-from experiment.core.symmetry import transform
+from experiment.core.symmetry import apply_symmetry
 from experiment.core.tables import Split
 from lightning_modules.resnet import ResNet
 
@@ -27,7 +27,7 @@ def test_predictions_are_the_softmax_of_the_logits_averaged_over_the_symmetries(
     model = resnet(symmetries=8).eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        expected = sum(model.logits(transform(images, index)) for index in range(8)) / 8
+        expected = sum(model.logits(apply_symmetry(images, index)) for index in range(8)) / 8
         torch.testing.assert_close(model(images), expected.softmax(dim=1), rtol=1e-4, atol=1e-5)
 
 

@@ -3,8 +3,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from experiment.core.build import build, class_of, relocated
-from experiment.core.config import plain
+from experiment.core.build import build, class_of, plain, relocated
 from experiment.core.errors import UserError
 from experiment.run.folds import FoldScheme, Splits
 
@@ -48,7 +47,7 @@ def test_a_bad_trainer_option_is_told_in_one_line(key, value):
     "target", ["os.getcwd", "experiment.store.runs.os.getcwd", "experiment.store.json.dumps", "builtins.dict"]
 )
 def test_code_outside_the_trusted_packages_is_not_run(target):
-    with pytest.raises(UserError, match=r"is not allowed|is not there"):
+    with pytest.raises(UserError, match=r"is not allowed|does not exist"):
         build({"_target_": target})
 
 
@@ -96,5 +95,17 @@ def test_a_stored_config_follows_its_class_to_another_module():
     "target", ["lightning_modules.resnet.NoSuchNet", "pytorch_lightning.nowhere.Trainer", "os.path.Thing"]
 )
 def test_a_class_that_is_nowhere_is_not_relocated(target):
-    with pytest.raises(UserError, match=r"is not there|not allowed"):
+    with pytest.raises(UserError, match=r"does not exist|not allowed"):
         relocated({"_target_": target})
+
+
+def test_interpolations_are_resolved_to_plain_values() -> None:
+    values = plain(OmegaConf.create({"a": 1, "b": {"c": "${a}", "d": [1, "${a}"]}}))
+    assert values == {"a": 1, "b": {"c": 1, "d": [1, 1]}}
+    assert type(values["b"]) is dict
+    assert type(values["b"]["d"]) is list
+
+
+def test_a_value_that_must_be_given_is_missed() -> None:
+    with pytest.raises(MissingMandatoryValue):
+        plain(OmegaConf.create({"root": "???"}))

@@ -1,6 +1,6 @@
 import pytest
 
-from experiment.core.errors import UserError, not_allowed, some
+from experiment.core.errors import UserError, listed, not_allowed
 
 
 def test_a_value_that_is_not_allowed_is_named_with_the_set_and_the_nearest():
@@ -28,8 +28,8 @@ def test_values_need_not_be_text():
     ],
 )
 def test_many_names_are_cut_and_counted(names, expected):
-    assert some(names, limit=3) == expected
+    assert listed(names, limit=3) == expected
 
 
 def test_five_names_are_given_by_default():
-    assert some("abcdefg") == "a, b, c, d, e and 2 more"
+    assert listed("abcdefg") == "a, b, c, d, e and 2 more"

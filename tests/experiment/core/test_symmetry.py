@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiment.core.symmetry import COUNT, chosen, transform
+from experiment.core.symmetry import N_SYMMETRIES, apply_symmetry, symmetry_indices
 
 SQUARE = torch.tensor([[1, 2], [3, 4]])
 
@@ -23,13 +23,13 @@ SQUARE = torch.tensor([[1, 2], [3, 4]])
     ],
 )
 def test_each_symmetry_by_hand(index, expected):
-    assert transform(SQUARE, index).tolist() == expected
+    assert apply_symmetry(SQUARE, index).tolist() == expected
 
 
-@pytest.mark.parametrize("index", range(COUNT))
+@pytest.mark.parametrize("index", range(N_SYMMETRIES))
 def test_leading_dimensions_are_left_alone(index):
     images = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
-    got = transform(images, index)
+    got = apply_symmetry(images, index)
     for batch, channel in product(range(2), range(3)):
         plane = images[batch, channel].numpy()
         expected = np.rot90(np.fliplr(plane) if index >= 4 else plane, index % 4)
@@ -37,7 +37,7 @@ def test_leading_dimensions_are_left_alone(index):
 
 
 def test_the_eight_are_different():
-    assert len({tuple(transform(SQUARE, index).flatten().tolist()) for index in range(COUNT)}) == COUNT == 8
+    assert len({tuple(apply_symmetry(SQUARE, index).flatten().tolist()) for index in range(N_SYMMETRIES)}) == N_SYMMETRIES == 8
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_eight_are_different():
     [(False, False, {0}), (False, True, {0, 1, 2, 3}), (True, False, {0, 2, 4, 6}), (True, True, set(range(8)))],
 )
 def test_which_symmetries_are_chosen(flips, quarter_turns, expected):
-    got = chosen(flips, quarter_turns)
+    got = symmetry_indices(flips, quarter_turns)
     assert set(got) == expected
     assert len(got) == len(expected)
     assert got[0] == 0
@@ -53,7 +53,7 @@ def test_which_symmetries_are_chosen(flips, quarter_turns, expected):
 
 @pytest.mark.parametrize(("flips", "quarter_turns"), list(product([False, True], repeat=2)))
 def test_one_chosen_symmetry_after_another_is_again_a_chosen_one(flips, quarter_turns):
-    indices = chosen(flips, quarter_turns)
-    images = {tuple(transform(SQUARE, index).flatten().tolist()) for index in indices}
+    indices = symmetry_indices(flips, quarter_turns)
+    images = {tuple(apply_symmetry(SQUARE, index).flatten().tolist()) for index in indices}
     for first, second in product(indices, repeat=2):
-        assert tuple(transform(transform(SQUARE, first), second).flatten().tolist()) in images
+        assert tuple(apply_symmetry(apply_symmetry(SQUARE, first), second).flatten().tolist()) in images

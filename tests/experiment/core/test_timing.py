@@ -3,7 +3,7 @@ import time
 import pytest
 
 from experiment.core import timing as stages
-from experiment.core.timing import recording, spend, stage
+from experiment.core.timing import record_step, recording, stage
 
 
 class Clock:
@@ -52,13 +52,13 @@ def test_a_stage_that_fails_is_counted(clock: Clock) -> None:
 def test_steps_of_training_and_the_waits_between_them_add_up(clock: Clock) -> None:
     with recording() as spent:
         for step, seconds in (("loader", 1.0), ("model", 8.0), ("loader", 1.0), ("model", 10.0)):
-            spend(step, seconds)
+            record_step(step, seconds)
     assert spent.summary()["steps"] == {"loader": 2, "model": 18}
 
 
 def test_nobody_need_record() -> None:
     with stage("train"):
-        spend("model", 1.0)
+        record_step("model", 1.0)
 
 
 def test_peak_memory_is_that_of_this_process() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from experiment.metrics import bootstrap
-from experiment.metrics.bootstrap import JACKKNIFED, RARE, Bootstrap, Clusters
+from experiment.metrics.bootstrap import JACKKNIFED, STRATIFY_BELOW, Bootstrap, Clusters
 from experiment.metrics.weighted import scores
 
 SEEDS = st.integers(0, 10**6)
@@ -36,7 +36,7 @@ def given_distribution(value, resampled, left_out=(), strata=None, count=20):
     return Bootstrap(clusters, {"x": value}, {"x": np.asarray(resampled, dtype=float)}, {"x": left_out})
 
 
-@pytest.mark.parametrize(("positives", "strata"), [(RARE - 1, 2), (RARE, 1)])
+@pytest.mark.parametrize(("positives", "strata"), [(STRATIFY_BELOW - 1, 2), (STRATIFY_BELOW, 1)])
 def test_strata_appear_only_where_few_patients_show_a_class(positives, strata):
     clusters = patients(*["1"] * positives, *["0"] * 20)
     assert len(set(clusters.stratum)) == strata

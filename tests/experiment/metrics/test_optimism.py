@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_curve
 
 from experiment.metrics.combiners import NEED_VAL
-from experiment.metrics.optimism import FoldTables, Seen, choosers, gaps
+from experiment.metrics.optimism import FoldTables, Rows, choosers, gaps
 from experiment.metrics.scores import score
 
 
@@ -84,7 +84,7 @@ def test_the_threshold_decides_as_the_best_point_of_the_roc_curve(positive, seed
     target = torch.from_numpy(rng.permutation(np.arange(50) < 12).astype(np.int64))
     p = predicted(rng, target, 1, 2, skill=1.5)
     choose, metric = choosers(positive, 2)["threshold of the logit mean"]
-    got = choose(Seen(p, target))(p)
+    got = choose(Rows(p, target))(p)
     # One member: its logit mean is itself.
     truth, ranked = target.numpy() == positive, p[0, :, positive].numpy()
     fall_out, recall, thresholds = roc_curve(truth, ranked)
@@ -97,7 +97,7 @@ def test_the_threshold_decides_as_the_best_point_of_the_roc_curve(positive, seed
 def test_a_threshold_cannot_be_learned_from_one_class():
     p = predicted(np.random.default_rng(0), torch.zeros(10, dtype=torch.int64), 1, 2)
     choose, _ = choosers(1, 2)["threshold of the logit mean"]
-    np.testing.assert_allclose(choose(Seen(p, torch.zeros(10, dtype=torch.int64)))(p), p[0])
+    np.testing.assert_allclose(choose(Rows(p, torch.zeros(10, dtype=torch.int64)))(p), p[0])
 
 
 def test_the_best_is_the_member_that_ranks_best_on_the_rows_it_is_chosen_on():
@@ -106,5 +106,5 @@ def test_the_best_is_the_member_that_ranks_best_on_the_rows_it_is_chosen_on():
     perfect = torch.nn.functional.one_hot(target, 2) * 0.8 + 0.1
     p = torch.stack([predicted(rng, target, 1, 2, skill=-3.0)[0], perfect, predicted(rng, target, 1, 2, skill=-3.0)[0]])
     choose, _ = choosers(1, 2)["best of all combiners and members"]
-    chosen = choose(Seen(p, target))(p)
+    chosen = choose(Rows(p, target))(p)
     assert score(target.numpy(), chosen.numpy(), positive=1)["auroc"] == 1

@@ -37,7 +37,7 @@ def test_a_gap_is_refused_naming_the_sample(table):
 
 
 def test_a_double_is_refused_naming_the_sample(table):
-    with pytest.raises(ValueError, match=r"given twice: \(0, 0, 'b'\)$"):
+    with pytest.raises(ValueError, match=r"duplicate rows: \(0, 0, 'b'\)$"):
         check_oof(pd.concat([table, table.iloc[[1]]]), SPLITS, CLASSES)
 
 

@@ -101,7 +101,7 @@ def test_partition_by_group(content):
 def test_partition_without_groups_speaks_of_images_only(content):
     told = answers(content(grouped=False, seed=3))["CLAIM 2024", "20"]
     assert told.startswith("3 folds by image;")
-    assert told.endswith("share no image; 30 images; no groups were given; seed 3")
+    assert told.endswith("share no image; 30 images; the data set names no groups; seed 3")
     assert "patient" not in " ".join(facts(content(grouped=False, name="net-1")).values())
 
 

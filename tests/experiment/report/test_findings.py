@@ -115,7 +115,7 @@ def test_nothing_is_told_where_nothing_is_wrong():
     ("words", "quiet", "loud"),
     [
         ("built-in synthetic images", {"built_in": False}, {"built_in": True}),
-        ("No patients were given", {"given": cohort(patients=5)}, {"given": cohort(patients=5, grouped=False)}),
+        ("The data set names no patients", {"given": cohort(patients=5)}, {"given": cohort(patients=5, grouped=False)}),
         ("Only 19 patients", {"given": cohort(patients=20)}, {"given": cohort(patients=19)}),
         ("One class is rare (positives 19%)", {"given": cohort(20, 80)}, {"given": cohort(19, 81)}),
         ("One class is rare (positives 81%)", {"given": cohort(80, 20)}, {"given": cohort(81, 19)}),
@@ -125,12 +125,12 @@ def test_nothing_is_told_where_nothing_is_wrong():
             {"auroc": {"value": 0.8, "mean": 0.8, "sd": 0.051}},
         ),
         (
-            "the AUROC over all rows (0.800) lies below the mean of the folds (0.825)",
+            "the AUROC over all rows (0.800) is below the mean of the folds (0.825)",
             {"auroc": {"value": 0.8, "mean": 0.8125, "sd": 0.01}},
             {"auroc": {"value": 0.8, "mean": 0.825, "sd": 0.01}},
         ),
         (
-            "probabilities are off by 0.06 on average",
+            "probabilities deviate by 0.06 on average",
             {"found": evidence({"net": model(0.75, ece=0.05)})},
             {"found": evidence({"net": model(0.75, ece=0.06)})},
         ),
@@ -153,11 +153,11 @@ def test_few_patients_are_no_news_where_there_are_none():
 
 def test_the_smallest_p_value_is_that_of_all_swaps():
     # Two models swapped within 5 patients: 32 ways, the two extreme ones are as extreme as what was seen.
-    assert any("smallest p-value a test can give is 0.062." in line for line in told(cohort(patients=5)))
+    assert any("smallest possible p-value is 0.062." in line for line in told(cohort(patients=5)))
 
 
 def test_of_several_models_the_best_is_flattered_and_the_detectable_difference_is_told():
-    assert [line for line in told(found=TWO) if "was picked on the rows" in line and "below 0.250" in line]
+    assert [line for line in told(found=TWO) if "was chosen on the rows" in line and "below 0.250" in line]
     undefined = evidence(
         TWO["models"],
         pair("net", "svm", "balanced_accuracy", detectable=NAN),

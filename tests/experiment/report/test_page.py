@@ -223,7 +223,7 @@ def test_ungrouped_images_are_not_called_patients(tmp_path, make_samples, monkey
     text = write(gather([run]), tmp_path / "out", None).read_text()
     assert "2 folds by" not in text
     assert "3 folds by image" in text
-    assert "saw nothing of it." in text
+    assert "never saw it." in text
     assert "of 24 images" in text
     assert "Is the difference real?" not in text
     assert "What choosing on the reported rows" not in text

@@ -10,7 +10,7 @@ from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
 from experiment.metrics import evidence
 from experiment.report.content import gather
-from experiment.report.requests import report_on, requested
+from experiment.report.requests import build_report, load_runs
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +31,13 @@ def runs(tmp_path, samples):
 
 
 def test_one_run_brings_those_it_is_built_on_and_is_reported_in_its_folder(runs, tmp_path):
-    found, folder = requested(str(runs[2].path), None)
+    found, folder = load_runs(str(runs[2].path), None)
     assert found == list(runs)
     assert folder == runs[2].path
 
 
 def test_several_runs_are_compared_as_named_beside_the_first(runs, tmp_path):
-    found, folder = requested([str(runs[1].path), str(runs[0].path)], None)
+    found, folder = load_runs([str(runs[1].path), str(runs[0].path)], None)
     assert found == [runs[1], runs[0]]
     assert folder.parent == tmp_path
     assert re.fullmatch("comparison-[0-9a-f]{12}", folder.name)
@@ -45,30 +45,30 @@ def test_several_runs_are_compared_as_named_beside_the_first(runs, tmp_path):
 
 def test_a_comparison_has_its_place_whatever_the_order_and_another_has_another(runs):
     one, two, both = (str(run.path) for run in runs)
-    assert requested([one, two], None)[1].name == requested([two, one], None)[1].name
-    assert requested([one, two], None)[1] != requested([one, both], None)[1]
+    assert load_runs([one, two], None)[1].name == load_runs([two, one], None)[1].name
+    assert load_runs([one, two], None)[1] != load_runs([one, both], None)[1]
 
 
 @pytest.mark.parametrize("several", [True, False])
 def test_the_folder_may_be_given(runs, tmp_path, several):
     given = [str(run.path) for run in runs[:2]] if several else str(runs[0].path)
-    assert requested(given, str(tmp_path / "out"))[1] == tmp_path / "out"
+    assert load_runs(given, str(tmp_path / "out"))[1] == tmp_path / "out"
 
 
 def test_a_run_named_twice_is_refused_however_it_is_written(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="names a run twice"):
-        requested(["one", str(runs[0].path)], None)
+        load_runs(["one", str(runs[0].path)], None)
 
 
 def test_no_run_is_refused():
     with pytest.raises(UserError, match="names no run"):
-        requested([], None)
+        load_runs([], None)
 
 
 def test_a_folder_without_a_run_is_refused_by_name(runs, tmp_path):
     with pytest.raises(UserError, match="nowhere is not a complete run"):
-        requested([str(runs[0].path), str(tmp_path / "nowhere")], None)
+        load_runs([str(runs[0].path), str(tmp_path / "nowhere")], None)
 
 
 def test_runs_of_other_images_are_refused_by_name(runs, tmp_path, make_samples):
@@ -106,7 +106,7 @@ def test_folds_are_counted_in_groups_images_and_positives(runs):
 
 
 def test_a_report_whose_images_have_moved_is_written_without_them(runs, tmp_path):
-    page = report_on(runs, tmp_path / "out")  # their data module is not there
+    page = build_report(runs, tmp_path / "out")  # their data module is not there
     assert page == tmp_path / "out" / "report.html"
     assert "<img" not in page.read_text()
 
@@ -117,6 +117,6 @@ def test_pictures_are_those_of_the_data_module(tmp_path):
     run = finished_run(tmp_path / "net-0", data.load(), skill=0.0)
     config = {**run.config, "data": {"_target_": "datamodules.synthetic.SyntheticDataModule", **settings}}
     (run.path / "config.yaml").write_text(yaml.safe_dump(config))
-    page = report_on(requested(str(run.path), None)[0], tmp_path / "out")
+    page = build_report(load_runs(str(run.path), None)[0], tmp_path / "out")
     wrong = np.mean(run.oof[["p/absent", "p/present"]].idxmax(axis=1).str.removeprefix("p/") != run.oof["target"]) * 24
     assert page.read_text().count("data:image/jpeg") == min(wrong, 12)

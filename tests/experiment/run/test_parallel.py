@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from experiment.core.config import plain
+from experiment.core.build import plain
 from experiment.run.cross_validation import one_by_one
 from experiment.run.job import prepare
 from experiment.run.parallel import side_by_side, work_of

@@ -58,7 +58,7 @@ def test_without_a_name_the_question_is_the_name(tmp_path):
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no sweep"):
+    with pytest.raises(UserError, match="is no sweep"):
         Ledger.at(tmp_path)
 
 

@@ -53,7 +53,7 @@ def test_a_sweep_in_which_nothing_is_complete_is_reported_all_the_same(tmp_path)
 def test_choosing_on_test_rows_is_warned_of(tmp_path):
     for named, warned in (("test/auroc", True), ("val/auroc", False)):
         book = Ledger.of(tmp_path, named.replace("/", "-"), "question", [named])
-        assert ("was told on test rows" in report.write(book).read_text()) == warned
+        assert ("was computed on test rows" in report.write(book).read_text()) == warned
 
 
 def test_the_best_line_never_falls_and_pictures_are_well_formed(ledger):

@@ -74,5 +74,5 @@ def test_complete_runs_can_be_left_out(tmp_path, make_samples):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"paths\.runs=.*nowhere is not there"):
+    with pytest.raises(UserError, match=r"paths\.runs=.*nowhere does not exist"):
         list(runs(tmp_path / "nowhere"))

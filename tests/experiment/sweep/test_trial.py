@@ -122,7 +122,7 @@ def test_without_a_race_nothing_is_given_up(job) -> None:
     [
         ({"val": 0.0}, r"needs val rows, but folds\.val=0"),
         ({"sweep": {"name": "sweep", "race": 1.5}}, r"sweep\.race=1\.5 is not allowed"),
-        ({"sweep": {"name": "sweep", "race": 0.1}, "objective": ["val/auroc", "seconds"]}, "judges by one number"),
+        ({"sweep": {"name": "sweep", "race": 0.1}, "objective": ["val/auroc", "seconds"]}, "compares one number"),
         ({"objective": "val/nothing"}, "val/balanced_accuracy"),
     ],
 )
