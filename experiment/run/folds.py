@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
+from experiment.core.partition import group_counts, partition
 from experiment.core.seeds import seed_for
 from experiment.core.tables import PARTS, SampleTable, Split
 
 ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
-DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself
-TURNS = 5  # of so many draws, each with more noise, until one gives a partition that will do
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,7 @@ class FoldScheme:
             UserError: a class stands in too few groups for that; the counts are given.
         """
         group = samples.group if self.grouped else samples.sample_id
-        names, member = np.unique(group.astype(str), return_inverse=True)
-        counts = np.zeros((len(names), len(samples.classes)), dtype=np.int64)
-        np.add.at(counts, (member, samples.target), 1)
+        member, counts = group_counts(group, samples.target, len(samples.classes))
         self._refuse_infeasible(samples, counts)
         rows = []
         for repeat in range(self.repeats):
@@ -135,61 +132,6 @@ class FoldScheme:
 
 def _listed(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     return ", ".join(f"{name} in {n}" for name, n in zip(classes, (counts > 0).sum(axis=0), strict=True))
-
-
-def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: int, seed: int) -> NDArray[np.int64] | None:
-    """Put whole groups into bins, each near its proportion of every class.
-
-    Groups are placed from large to small, each where the squared deviation from the proportions grows least (as in
-    scikit-learn's StratifiedGroupKFold). That alone would give few groups of unlike sizes the same bins whatever the seed, so
-    order and choice carry noise, several partitions are drawn, and one of the best balanced is taken. Noise grows from draw
-    to draw, and further until partitions are found that balance alone would never find.
-
-    Args:
-        counts: samples of each class in each group, (G, K).
-        proportions: of the bins, summing to one, (B,).
-        spare: groups of each class that must stay outside each bin.
-        seed: of the draws.
-
-    Returns:
-        The bin of each group, (G,), with every class in every bin; None if no such partition was found.
-    """
-    rng = np.random.default_rng(seed)
-    shares = counts / counts.sum(axis=0)
-    wanted = np.asarray(proportions)
-    draws = max(3, min(DRAWS, 20_000 // len(counts)))
-    for turn in range(TURNS):
-        noise = 0.5 * (1 + turn + np.arange(draws) / draws)
-        bins, loads = _placed(shares, wanted, rng, noise)
-        inside = np.array([[((counts > 0) & (row == b)[:, None]).sum(axis=0) for b in range(len(wanted))] for row in bins])
-        feasible = (inside > 0).all(axis=(1, 2)) & (inside.sum(axis=1, keepdims=True) - inside >= spare).all(axis=(1, 2))
-        if feasible.any():
-            deviation = ((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum(axis=(1, 2))
-            ordered = np.argsort(np.where(feasible, deviation, np.inf), kind="stable")
-            found: NDArray[np.int64] = bins[ordered[rng.integers(max(1, int(feasible.sum()) // 4))]]
-            return found
-    return None
-
-
-def _placed(
-    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Noisy greedy placements, one for each strength of noise (D,): bins of groups (D, G), class shares of bins (D, B, K)."""
-    size, draws = shares.mean(axis=1), np.arange(len(noise))
-    drawn = [(rng.normal(size=len(size)), rng.normal(size=(len(size), len(wanted)))) for _ in draws]
-    order = np.argsort(-size * np.exp(noise[:, None] * [sizes for sizes, _ in drawn]), axis=1, kind="stable")
-    # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
-    weight = np.maximum(noise[:, None] * np.minimum(1, size / wanted.min()), 1e-9)
-    blur = np.exp(weight[:, :, None] * [choices for _, choices in drawn])
-    bins = np.empty((len(noise), len(size)), dtype=np.int64)
-    loads = np.zeros((len(noise), len(wanted), shares.shape[1]))
-    for group in order.T:  # of each draw
-        share = shares[group]
-        cost = (2 * np.einsum("dbk,dk->db", loads, share) + np.square(share).sum(axis=1, keepdims=True)) / wanted
-        chosen = np.argmin(cost * blur[draws, group], axis=1)
-        bins[draws, group] = chosen
-        loads[draws, chosen] += share
-    return bins, loads
 
 
 def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> None:
