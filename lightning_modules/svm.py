@@ -1,17 +1,16 @@
 """Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from experiment.core.errors import UserError
+from experiment.core.partition import group_counts, partition
 from lightning_modules.linear_svm import CHUNK
 from lightning_modules.platt import machine_probabilities, platt
 from lightning_modules.svm_settings import SVMSettings
@@ -89,7 +88,7 @@ def fit_svm(
     x = features - center
     x /= scale
     signs = _machine_targets(target, classes)
-    folds = _inner_folds(target, group, scored, settings.inner_folds, seed)
+    folds = inner_folds(target, group, scored, settings.inner_folds, seed)
     solver_of = solvers(x, settings, seed)
 
     best: tuple[float, tuple[float, float], Floats] | None = None
@@ -129,31 +128,32 @@ def _held_out(solver: Solver, signs: NDArray[np.bool_], folds: list[Fold], penal
     return decisions
 
 
-def _inner_folds(
+def inner_folds(
     target: NDArray[np.int64], group: NDArray[np.object_], scored: NDArray[np.bool_], k: int, seed: int
 ) -> list[Fold]:
-    """Row numbers (train, test): the scored rows in k grouped folds, the others always in train.
+    """Split the scored rows into grouped folds; the other rows are always trained on.
 
-    Scored rows of too few groups to split are held out together, if the others hold every class.
+    Each test part holds every class. Where groups are too few for k folds, make fewer. Where they are too few for two, hold
+    all scored rows out together, if the other rows hold every class.
+
+    Returns:
+        Row numbers (train, test) of each fold.
+
+    Raises:
+        UserError: neither is possible.
     """
     rows, others = np.flatnonzero(scored), np.flatnonzero(~scored)
-    classes = set(target)
-    fewest = min(len(set(group[rows][target[rows] == c])) for c in classes)
-    k = min(k, fewest)
-    if fewest == 1 and set(target[others]) == classes:
+    member, counts = group_counts(group[rows], target[rows], int(target.max()) + 1)
+    groups_of_class = (counts > 0).sum(axis=0)
+    for bins in range(min(k, groups_of_class.min()), 1, -1):
+        placed = partition(counts, [1 / bins] * bins, 1, seed)
+        if placed is not None:
+            tests = [rows[placed[member] == number] for number in range(bins)]
+            return [(np.setdiff1d(np.arange(len(target)), test), test) for test in tests]
+    if groups_of_class.min() and set(target[others]) == set(target):
         return [(others, rows)]
-    if k < 2:
-        raise UserError(
-            "the SVM is chosen and calibrated by inner cross-validation, and a class stands in fewer than two groups of the "
-            f"{len(rows)} rows for that. Take a larger folds.val, or model.features_from=pretrained, which uses all rows."
-        )
-    everyone = np.arange(len(target))
-    tests = [rows[test] for test in _grouped_folds(tuple(target[rows].tolist()), tuple(group[rows].tolist()), k, seed)]
-    return [(np.setdiff1d(everyone, test), test) for test in tests if len(test)]
-
-
-@lru_cache(maxsize=16)  # the trials of a sweep ask for the same ones, which take as long as an SVM
-def _grouped_folds(target: tuple[int, ...], group: tuple[object, ...], k: int, seed: int) -> list[NDArray[np.intp]]:
-    """Row numbers of each test part."""
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    return [test for _, test in splitter.split(np.zeros(len(target)), np.array(target), np.array(group, dtype=object))]
+    raise UserError(
+        "the SVM is chosen and calibrated by inner cross-validation, which needs two folds of whole groups with every class in "
+        f"both. The {len(rows)} rows for that have the classes in {', '.join(map(str, groups_of_class))} groups, which do not "
+        "allow it. Take a larger folds.val, or model.features_from=pretrained, which uses all rows."
+    )
