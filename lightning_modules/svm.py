@@ -153,7 +153,7 @@ def inner_folds(
     if groups_of_class.min() and set(target[others]) == set(target):
         return [(others, rows)]
     raise UserError(
-        "the SVM is chosen and calibrated by inner cross-validation, which needs two folds of whole groups with every class in "
-        f"both. The {len(rows)} rows for that have the classes in {', '.join(map(str, groups_of_class))} groups, which do not "
-        "allow it. Take a larger folds.val, or model.features_from=pretrained, which uses all rows."
+        f"the SVM is chosen and calibrated by inner cross-validation on {len(rows)} rows. That needs two folds of whole groups "
+        f"with every class in both, but the classes are in {', '.join(map(str, groups_of_class))} groups. Take a larger "
+        "folds.val, or model.features_from=pretrained, which uses all rows."
     )

@@ -212,7 +212,7 @@ def test_inner_folds_are_fewer_where_no_partition_gives_every_class_to_each() ->
 def test_one_group_of_a_class_cannot_be_split() -> None:
     x, target, _ = blobs(20, 4, 2, seed=0)
     group = np.where(target == 1, "only", [f"g{i}" for i in range(20)]).astype(object)
-    with pytest.raises(UserError, match=r"The 20 rows for that have the classes in 10, 1 groups.*folds\.val"):
+    with pytest.raises(UserError, match=r"on 20 rows.*classes are in 10, 1 groups.*folds\.val"):
         fit_svm(x, target, group, np.ones(20, dtype=bool), 2, settings_with(), seed=0)
 
 
