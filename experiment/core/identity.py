@@ -18,8 +18,8 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
             "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
         }
     ),
-    # Where things are kept, not what they are.
-    "callback": frozenset({"cache", "cache_gb"}),
+    # Where things are kept, not what they are; every run records the experiment's seed by itself.
+    "callback": frozenset({"cache", "cache_gb", "experiment_seed"}),
     # The kind and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip
