@@ -1,4 +1,4 @@
-"""Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays."""
+"""Fit an SVM on skip features: select, calibrate, and fit on all rows. Pure functions on arrays."""
 
 from dataclasses import dataclass
 
@@ -22,19 +22,19 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 @dataclass(frozen=True)
 class FittedSVM:
-    """A fitted SVM as plain arrays: M machines (1 for two classes, else one a class against the rest).
+    """A fitted SVM as plain arrays: M machines (one for two classes, else one per class against the rest).
 
     Attributes:
         center: (F,), subtracted from the features.
-        scale: (F,), then divides them.
+        scale: (F,), the divisor after that.
         support: standardised support vectors, landmarks or weights, (S, F); see `lightning_modules.svm_solvers.Machines`.
         dual: dual coefficients, (M, S).
         intercept: (M,).
         gamma: width of the RBF kernel; 0 stands for the linear kernel.
         slope: calibration, (M,): the probability of a machine is sigmoid(slope · decision + offset).
         offset: (M,).
-        held_out: calibrated probabilities (V, K) of the rows that were scored, from fits that did not see them.
-        chosen: C, gamma (multiple of 1 / F, for the RBF kernel), the inner AUROC, and sizes.
+        held_out: calibrated probabilities (V, K) of the scored rows, from fits that did not see them.
+        chosen: C, gamma (a multiple of 1 / F, for the RBF kernel), the inner AUROC, and sizes, for logging.
         solver: how it was fitted, in words.
     """
 
@@ -62,9 +62,9 @@ def fit_svm(
 ) -> FittedSVM:
     """Choose C and gamma by grouped inner cross-validation, calibrate on its decisions, and fit on all rows.
 
-    Only `scored` rows are ever held out in the inner folds, and only they are scored and calibrated on; the other rows are
-    always trained on. A network that was fine-tuned on those has memorised them: what an SVM makes of their features says
-    nothing about new images.
+    Only `scored` rows are held out in the inner folds, and only they decide the choice and the calibration; the other rows
+    are always trained on. A network that was fine-tuned on the other rows has memorised them: how well an SVM separates
+    their features says nothing about new images.
 
     The criterion is the AUROC (macro, one against the rest) over all scored rows. The standardisation is fitted once on all
     rows, without labels. `lightning_modules.svm_solvers` says which SVM is solved and how, by kernel and number of rows.
@@ -76,13 +76,23 @@ def fit_svm(
         scored: (N,).
         classes: K.
         settings: what to search.
-        seed: of the shuffle into inner folds, and of the landmarks where the kernel is approximated.
+        seed: of the inner folds, and of the landmarks where the kernel is approximated.
 
     Raises:
-        UserError: the scored rows cannot be held out, because a class stands in too few of their groups.
+        UserError: the scored rows cannot be held out, because a class is in too few of their groups.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> target = np.arange(60) % 2
+        >>> features = rng.normal(size=(60, 3)).astype(np.float32) + 3 * target[:, None]
+        >>> patient = np.array([f"patient {row // 6}" for row in range(60)], dtype=object)
+        >>> settings = SVMSettings("rbf", [0.1, 1], 1.0, 5, "balanced", exact_max=4000, nystroem=1000)
+        >>> svm = fit_svm(features, target, patient, np.ones(60, dtype=bool), 2, settings, seed=0)
+        >>> svm.solver, svm.held_out.shape, bool(svm.chosen["inner_auroc"] > 0.95)
+        ('exact RBF kernel', (60, 2), True)
     """
     scaler = StandardScaler()
-    for begin in range(0, len(features), CHUNK):  # or it would hold a copy of all in float64
+    for begin in range(0, len(features), CHUNK):  # to avoid a float64 copy of all rows
         scaler.partial_fit(features[begin : begin + CHUNK])
     center, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
     x = features - center
@@ -93,7 +103,7 @@ def fit_svm(
 
     best: tuple[float, tuple[float, float], Floats] | None = None
     with config_context(skip_parameter_validation=True):  # a tenth of the search
-        for gamma in settings.gammas:  # simplest first: of equal scores the simplest wins
+        for gamma in settings.gammas:  # simplest first: the simplest wins a tie
             decisions = _held_out(solver_of(gamma / x.shape[1]), signs, folds, settings.penalties)[:, :, scored]
             for c, decided in zip(settings.penalties, decisions, strict=True):
                 auroc = float(np.mean([roc_auc_score(s[scored], d) for s, d in zip(signs, decided, strict=True)]))
@@ -115,12 +125,12 @@ def fit_svm(
 
 
 def _machine_targets(target: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
-    """(M, N): what each machine separates."""
+    """Return what each machine separates, (M, N)."""
     return np.array([target == c for c in (range(classes) if classes > 2 else [1])])
 
 
 def _held_out(solver: Solver, signs: NDArray[np.bool_], folds: list[Fold], penalties: list[float]) -> Floats:
-    """Decisions on rows that the machine was not fitted on, (C, M, N); 0 for rows that no fold holds out."""
+    """Return decisions on rows that the machine was not fitted on, (C, M, N); 0 for rows that no fold holds out."""
     decisions = np.zeros((len(penalties), *signs.shape))
     for train, test in folds:
         for machine, sign in enumerate(signs):
@@ -153,7 +163,7 @@ def inner_folds(
     if groups_of_class.min() and set(target[others]) == set(target):
         return [(others, rows)]
     raise UserError(
-        f"the SVM is chosen and calibrated by inner cross-validation on {len(rows)} rows. That needs two folds of whole groups "
-        f"with every class in both, but the classes are in {', '.join(map(str, groups_of_class))} groups. Take a larger "
-        "folds.val, or model.features_from=pretrained, which uses all rows."
+        f"the SVM is chosen and calibrated by inner cross-validation on {len(rows)} rows. That needs two folds of whole "
+        f"groups with every class in both, but the classes are in {', '.join(map(str, groups_of_class))} groups. Take a "
+        "larger folds.val, or model.features_from=pretrained, which uses all rows."
     )

@@ -1,3 +1,4 @@
+import doctest
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from experiment.core.errors import UserError
+from lightning_modules import svm as module
 from lightning_modules.platt import platt
 from lightning_modules.svm import FittedSVM, fit_svm, inner_folds
 from lightning_modules.svm_head import SVMHead
 from lightning_modules.svm_settings import SVMSettings
+
+
+def test_the_examples_of_the_docstrings_hold() -> None:
+    assert doctest.testmod(module) == (0, 7)
 
 
 def blobs(rows: int, features: int, classes: int, seed: int, distance: float = 1.0) -> tuple[NDArray, NDArray, NDArray]:
