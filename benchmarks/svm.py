@@ -1,9 +1,11 @@
-"""Cost of fitting the SVM by the number of rows, and its search against scikit-learn's GridSearchCV.
+"""What fitting the SVM costs by the number of rows, and how long scikit-learn takes for the same work.
 
-    python -m benchmarks.svm                            # 1,000 to 100,000 rows
-    python -m benchmarks.svm --rows 1000 5000 --kernel linear
+    python -m benchmarks.svm                                       # all parts
+    python -m benchmarks.svm cost --rows 1000 5000 --kernel linear # seconds and memory of `fit_svm`
+    python -m benchmarks.svm solvers --rows 5000 20000             # many rows, against scikit-learn's Nystroem and LinearSVC
+    python -m benchmarks.svm search                                # few rows, against scikit-learn's GridSearchCV
 
-Features are random, from 40 factors and noise, with classes that no plane separates; the settings are those of
+Features are random, of 40 factors and noise, with classes that no plane separates; settings are those of
 ``conf/model/resnet_svm.yaml``. Every row is scored, as with ``features_from=pretrained``, which is the longest search.
 """
 
@@ -11,37 +13,43 @@ import argparse
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from sklearn import kernel_approximation
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
-from lightning_modules.svm import fit_svm
+from lightning_modules.svm import fit_svm, inner_folds
 from lightning_modules.svm_settings import SVMSettings
+from lightning_modules.svm_solvers import solvers
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "model" / "resnet_svm.yaml"
-ROWS = (1_000, 5_000, 20_000, 100_000)
+ROWS = {"cost": (1_000, 5_000, 20_000, 100_000), "solvers": (5_000, 20_000)}
 FEATURES = 960  # ResNet-18, four layers, one pooling
 FACTORS = 40
 IN_GROUP = 3  # rows
 SEARCHED = 910  # rows of the set that docs/real-images.md quotes
 GRID = {"C": (0.1, 1.0, 10.0, 100.0), "gamma": (0.0625, 0.25, 1.0, 4.0)}
+GAMMA = 0.25  # the one width for which solvers are compared
 FOLDS = 5
 
+Result = TypeVar("Result")
 Data = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.object_]]
 
 
 def structured(rows: int, features: int, seed: int = 0) -> Data:
-    """Draw features (N, F), two classes that no plane separates, (N,), and groups, (N,)."""
+    """Return features (N, F), two classes that no plane separates, and groups."""
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(rows, FACTORS)).astype(np.float32)
     x = rng.standard_normal((rows, features), dtype=np.float32)
@@ -52,12 +60,12 @@ def structured(rows: int, features: int, seed: int = 0) -> Data:
 
 
 def settings_of(kernel: str) -> SVMSettings:
-    """Return the settings of the config with this kernel."""
+    """Return the settings that ship, for this kernel."""
     return SVMSettings(**{**yaml.safe_load(CONF.read_text())["svm"], "kernel": kernel})
 
 
 def cost(rows: int, features: int, kernel: str) -> tuple[str, float, float]:
-    """Return solver, seconds and peak memory in GiB without that of the imports; call it in a new process."""
+    """Return solver, seconds and peak memory in GiB above that of the imports; needs a fresh process."""
     before = _peak()
     x, target, group = structured(rows, features)
     began = time.perf_counter()
@@ -65,13 +73,47 @@ def cost(rows: int, features: int, kernel: str) -> tuple[str, float, float]:
     return svm.solver, time.perf_counter() - began, _peak() - before
 
 
+def held_out(rows: int, features: int, kernel: str, sklearn: bool) -> tuple[float, float, float]:
+    """Fit every C on every inner fold, for one gamma, by this project's solver or by scikit-learn's; needs a fresh process.
+
+    Returns:
+        Seconds, peak memory in GiB above that of the imports, and the AUROC of the held-out rows for the best C.
+    """
+    before = _peak()
+    x, target, group = structured(rows, features)
+    x -= x.mean(axis=0)
+    x /= x.std(axis=0)
+    settings = settings_of(kernel)
+    folds = inner_folds(target, group, np.ones(rows, dtype=bool), settings.inner_folds, seed=0)
+    decisions = np.zeros((len(settings.penalties), rows))
+    began = time.perf_counter()
+    if sklearn:
+        width = kernel_approximation.Nystroem(gamma=GAMMA / features, n_components=settings.nystroem, random_state=0)
+        z = width.fit_transform(x) if kernel == "rbf" else x
+        for train, test in folds:
+            machines = [LinearSVC(C=c, dual=False, class_weight="balanced") for c in settings.penalties]
+            decisions[:, test] = [machine.fit(z[train], target[train]).decision_function(z[test]) for machine in machines]
+    else:
+        solver = solvers(x, replace(settings, exact_max=0), seed=0)(GAMMA / features)
+        for train, test in folds:
+            decisions[:, test] = solver.path(target == 1, train, test, settings.penalties)
+    seconds = time.perf_counter() - began
+    return seconds, _peak() - before, max(float(roc_auc_score(target, decided)) for decided in decisions)
+
+
 def _peak() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
+def _fresh(work: Callable[..., Result], *arguments: object) -> Result:
+    """Run in a fresh process, whose peak memory is that of this work."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        return fresh.submit(work, *arguments).result()
+
+
 def search(features: int) -> tuple[float, float, int]:
-    """Return the seconds of this search and of GridSearchCV over all outer folds, and the folds with the same best point."""
+    """Return seconds of this search and of GridSearchCV's over all outer folds, and in how many both chose the same point."""
     x, target, group = structured(SEARCHED, features)
     settings = replace(settings_of("rbf"), **GRID, inner_folds=FOLDS)  # type: ignore[arg-type]
     ours = theirs = 0.0
@@ -84,35 +126,42 @@ def search(features: int) -> tuple[float, float, int]:
         ours += time.perf_counter() - began
 
         began = time.perf_counter()
-        inner = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=fold)
+        inner = inner_folds(rows[1], rows[2], np.ones(len(train), dtype=bool), FOLDS, seed=fold)
         points = {"svc__C": GRID["C"], "svc__gamma": [gamma / features for gamma in GRID["gamma"]]}
-        reference = GridSearchCV(
+        found = GridSearchCV(
             make_pipeline(StandardScaler(), SVC(class_weight="balanced")), points, scoring="roc_auc", cv=inner
-        ).fit(rows[0], rows[1], groups=rows[2])
+        ).fit(rows[0], rows[1])
         theirs += time.perf_counter() - began
-        best = reference.best_params_
+        best = found.best_params_
         same += (best["svc__C"], best["svc__gamma"]) == (svm.chosen["C"], svm.chosen["gamma"] / features)
     return ours, theirs, same
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print two Markdown tables."""
+    """Print a Markdown table for each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="*", default=ROWS, help="numbers of rows; none leaves this part out")
+    parser.add_argument("part", nargs="?", choices=("all", "cost", "solvers", "search"), default="all")
+    parser.add_argument("--rows", type=int, nargs="+", help="numbers of rows, for cost and solvers")
     parser.add_argument("--features", type=int, default=FEATURES)
-    parser.add_argument("--kernel", choices=("rbf", "linear"), default="rbf")
-    parser.add_argument("--no-search", action="store_true", help="leave out the comparison with GridSearchCV")
-    options = parser.parse_args(arguments)
-    if options.rows:
-        print(f"| rows × {options.features} | solver | seconds | peak memory, GiB | of it features |")
+    parser.add_argument("--kernel", choices=("rbf", "linear"), default="rbf", help="for cost and solvers")
+    asked = parser.parse_args(arguments)
+    parts = ("cost", "solvers", "search") if asked.part == "all" else (asked.part,)
+    if "cost" in parts:
+        print(f"| rows × {asked.features} | solver | seconds | peak memory, GiB | of it features |")
         print("|---|---|---|---|---|")
-    for rows in options.rows:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            solver, seconds, peak = fresh.submit(cost, rows, options.features, options.kernel).result()
-        size = rows * options.features * 4 / 2**30
-        print(f"| {rows:,} | {solver} | {seconds:.1f} | {peak:.2f} | {size:.2f} |", flush=True)
-    if not options.no_search:
-        ours, theirs, same = search(options.features)
+        for rows in asked.rows or ROWS["cost"]:
+            solver, seconds, peak = _fresh(cost, rows, asked.features, asked.kernel)
+            size = rows * asked.features * 4 / 2**30
+            print(f"| {rows:,} | {solver} | {seconds:.1f} | {peak:.2f} | {size:.2f} |", flush=True)
+    if "solvers" in parts:
+        print(f"\n| rows × {asked.features}, {asked.kernel} | solver | seconds | peak memory, GiB | AUROC |")
+        print("|---|---|---|---|---|")
+        for rows in asked.rows or ROWS["solvers"]:
+            for solver in ("this project", "scikit-learn"):
+                seconds, peak, auroc = _fresh(held_out, rows, asked.features, asked.kernel, solver == "scikit-learn")
+                print(f"| {rows:,} | {solver} | {seconds:.1f} | {peak:.2f} | {auroc:.4f} |", flush=True)
+    if "search" in parts:
+        ours, theirs, same = search(asked.features)
         points = len(GRID["C"]) * len(GRID["gamma"])
         print(f"\n| {points} points × {FOLDS} inner × {FOLDS} outer folds, {SEARCHED} rows | seconds |")
         print("|---|---|")

@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torchvision import models
 
+from experiment.core.partition import partition
 from experiment.core.tables import SampleTable, predictions
 from experiment.metrics.evidence import Cohort, intervals
 from experiment.metrics.scores import summarise
-from experiment.run.folds import partition
 from experiment.store.lease import Lease
 from experiment.sweep.ledger import Ledger, Trial
 from lightning_modules.taps import POOLINGS, taps_of

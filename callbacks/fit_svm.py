@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from experiment.core.contracts import FitsOnFeatures
 from experiment.core.errors import not_allowed
+from experiment.core.seeds import seed_for
 from experiment.core.symmetry import N_SYMMETRIES
 from experiment.core.timing import stage
 from experiment.run.features import FeatureReader, data_of
@@ -27,13 +27,14 @@ class FitSVM(Callback):
         cache_gb: how much it may hold; 0 stores none.
         fit_views: features of the rows that the network was trained on are averaged over so many symmetries at most. It has
             learned them in all symmetries and answers much alike to each; they are most of the images that it is shown.
+        experiment_seed: seed of the experiment; with repeat and fold it decides the inner folds and landmarks of the SVM.
     """
 
-    def __init__(self, cache: str = "", cache_gb: float = 0.0, fit_views: int = 4) -> None:
+    def __init__(self, cache: str = "", cache_gb: float = 0.0, fit_views: int = 4, experiment_seed: int = 0) -> None:
         super().__init__()
         if fit_views not in FIT_VIEWS:
             raise not_allowed("fit_svm.fit_views", fit_views, FIT_VIEWS)
-        self.fit_views = fit_views
+        self.fit_views, self.experiment_seed = fit_views, experiment_seed
         self.cache = DiskCache(Path(cache), cache_gb, "paths.cache_gb")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -56,7 +57,7 @@ class FitSVM(Callback):
                 rows["group"].to_numpy(dtype=object),
                 np.isin(ids, split.val),
                 ids,
-                torch.initial_seed() % 2**32,
+                seed_for(self.experiment_seed, split.repeat, split.fold, "svm"),
             )
         for logger in trainer.loggers:
             logger.log_metrics({f"svm/{name}": value for name, value in chosen.items()})

@@ -1,7 +1,8 @@
-"""A linear SVM in the primal: what scikit-learn's LinearSVC solves, for many rows and a path of penalties.
+"""A linear SVM in the primal: the problem of scikit-learn's LinearSVC, for many rows and a path of penalties.
 
-LinearSVC (liblinear) copies the rows of every inner fold, at 16 bytes a number; here all folds share one float32 matrix, and
-a step of Newton's method costs one pass over it and a product of the rows that entered or left the margin.
+LinearSVC (liblinear) copies the rows of every inner fold, at 16 bytes per number. Here all folds share one float32 matrix,
+and a step of Newton's method costs one pass over it and a product of the rows that entered or left the margin.
+``python -m benchmarks.svm solvers`` compares the two.
 """
 
 from collections.abc import Sequence
@@ -12,16 +13,16 @@ from scipy.linalg import cho_factor, cho_solve
 
 Floats = NDArray[np.float64]
 TOLERANCE = 1e-6  # of the gradient, relative to the one at zero weights
-STEPS = 100  # a handful is usual; a bound, should rounding keep the gradient above the tolerance
-CHUNK = 2048  # rows that are copied at once
+STEPS = 100  # a few are usual; the bound is for rounding that keeps the gradient above the tolerance
+CHUNK = 2048  # rows per copy
 
 
 def fit_linear(z: NDArray[np.floating], sign: Floats, weight: Floats, penalties: Sequence[float]) -> list[Floats]:
-    """For each C the w that minimises ½ |w|² + C Σ weight · max(0, 1 − sign · w·(z, 1))².
+    """Return for each C the w that minimises ½ |w|² + C Σ weight · max(0, 1 − sign · w·(z, 1))².
 
     This is the squared hinge, LinearSVC's default; as there, the last number of w is the intercept and is penalised with the
-    others. The loss is quadratic but for rows that enter or leave the margin, so that Newton's method ends after a few steps
-    (Keerthi & DeCoste 2005, Chapelle 2007). Each C starts where the one before ended.
+    others. The loss is quadratic except where rows enter or leave the margin, so that Newton's method ends after a few steps
+    (Keerthi & DeCoste 2005, Chapelle 2007). Each C starts from the minimum of the previous one.
 
     Args:
         z: rows, (N, D), float32 or float64.
@@ -30,23 +31,23 @@ def fit_linear(z: NDArray[np.floating], sign: Floats, weight: Floats, penalties:
         penalties: C, rising.
 
     Returns:
-        One (D + 1,) a C.
+        One (D + 1,) per C.
     """
-    w, margin, found = np.zeros(z.shape[1] + 1), _Margin(z, weight), []
+    w, margin, path = np.zeros(z.shape[1] + 1), _Margin(z, weight), []
     for c in penalties:
         w = _minimum(z, sign, c, margin, w)
-        found.append(w)
-    return found
+        path.append(w)
+    return path
 
 
 def decide(z: NDArray[np.floating], w: Floats) -> Floats:
-    """Decision values (N,) of rows (N, D)."""
+    """Return decision values (N,) of rows (N, D)."""
     decision: Floats = (z @ w[:-1].astype(z.dtype)).astype(np.float64) + w[-1]
     return decision
 
 
 def _minimum(z: NDArray[np.floating], sign: Floats, c: float, margin: "_Margin", w: Floats) -> Floats:
-    """Newton's method from w on."""
+    """Minimise by Newton's method with a line search, starting from w."""
     cost = c * margin.weight
     slack = 1 - sign * decide(z, w)
     loss = _loss(w, slack, cost)
@@ -58,16 +59,16 @@ def _minimum(z: NDArray[np.floating], sign: Floats, c: float, margin: "_Margin",
         step = -margin.newton((slack > 0) & (cost > 0), c, gradient)
         change = -sign * decide(z, step)
         size, descent = 1.0, float(gradient @ step)
-        while (tried := _loss(w + size * step, slack + size * change, cost)) > loss + 1e-4 * size * descent:
+        while (lower := _loss(w + size * step, slack + size * change, cost)) > loss + 1e-4 * size * descent:
             size /= 2
             if size < 1e-6:
-                return w  # at the rounding error of z
-        w, slack, loss = w + size * step, slack + size * change, tried
+                return w  # no better point within the rounding error of z
+        w, slack, loss = w + size * step, slack + size * change, lower
     return w
 
 
 def _gather(z: NDArray[np.floating], of_row: Floats) -> Floats:
-    """Σ of_row · (z, 1), (D + 1,)."""
+    """Return Σ of_row · (z, 1), (D + 1,)."""
     return np.append((z.T @ of_row.astype(z.dtype)).astype(np.float64), of_row.sum())
 
 
@@ -76,16 +77,16 @@ def _loss(w: Floats, slack: Floats, cost: Floats) -> float:
 
 
 def _solved(matrix: Floats, right: Floats) -> Floats:
-    """matrix⁻¹ · right for a symmetric positive definite matrix, which is overwritten."""
-    # transposed it is the same matrix, in the order of LAPACK: half the time
+    """Return matrix⁻¹ · right for a symmetric positive definite matrix, and overwrite the matrix."""
+    # The transpose is the same matrix in LAPACK's memory order, which halves the time.
     factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(cho_solve(factor, right, check_finite=False))
 
 
 class _Margin:
-    """The rows inside the margin, and the sum of their weighted outer products S, from step to step and C to C.
+    """The rows inside the margin and the sum S of their weighted outer products, shared by all steps and all C.
 
-    S is brought up to date by the rows that came or went since, or made anew where they are the fewer.
+    Each step updates S by the rows that entered or left the margin, or computes it from the rows inside if they are fewer.
     """
 
     def __init__(self, z: NDArray[np.floating], weight: Floats) -> None:
@@ -94,9 +95,9 @@ class _Margin:
         self.outer = np.zeros((z.shape[1] + 1, z.shape[1] + 1))
 
     def newton(self, inside: NDArray[np.bool_], c: float, gradient: Floats) -> Floats:
-        """(I + 2 C S)⁻¹ gradient."""
+        """Return (I + 2 C S)⁻¹ gradient."""
         count = int(inside.sum())
-        if count < len(gradient):  # the identity of Woodbury: the smaller of two systems, without S
+        if count < len(gradient):  # Woodbury identity: a smaller system, without S
             a = np.sqrt(2 * c) * self._rows(np.flatnonzero(inside))
             small = a @ a.T
             small[np.diag_indices_from(small)] += 1
@@ -116,6 +117,6 @@ class _Margin:
             self.outer += times * (a.T @ a)
 
     def _rows(self, rows: NDArray[np.intp]) -> Floats:
-        """√weight · (z, 1): float64, because in float32 rows would not go as they came."""
+        """Return √weight · (z, 1) in float64: in float32, S would keep rounding errors of rows that left."""
         root = np.sqrt(self.weight[rows])[:, None]
         return np.concatenate([self.z[rows] * root, root], axis=1)

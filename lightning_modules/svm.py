@@ -1,17 +1,16 @@
-"""Fitting an SVM on skip features: selection, calibration and refit. Pure functions on arrays."""
+"""Fit an SVM on skip features: select, calibrate, and fit on all rows. Pure functions on arrays."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn import config_context
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from experiment.core.errors import UserError
+from experiment.core.partition import group_counts, partition
 from lightning_modules.linear_svm import CHUNK
 from lightning_modules.platt import machine_probabilities, platt
 from lightning_modules.svm_settings import SVMSettings
@@ -23,19 +22,19 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 @dataclass(frozen=True)
 class FittedSVM:
-    """A fitted SVM as plain arrays: M machines (1 for two classes, else one a class against the rest).
+    """A fitted SVM as plain arrays: M machines (one for two classes, else one per class against the rest).
 
     Attributes:
         center: (F,), subtracted from the features.
-        scale: (F,), then divides them.
+        scale: (F,), the divisor after that.
         support: standardised support vectors, landmarks or weights, (S, F); see `lightning_modules.svm_solvers.Machines`.
         dual: dual coefficients, (M, S).
         intercept: (M,).
         gamma: width of the RBF kernel; 0 stands for the linear kernel.
         slope: calibration, (M,): the probability of a machine is sigmoid(slope · decision + offset).
         offset: (M,).
-        held_out: calibrated probabilities (V, K) of the rows that were scored, from fits that did not see them.
-        chosen: C, gamma (multiple of 1 / F, for the RBF kernel), the inner AUROC, and sizes.
+        held_out: calibrated probabilities (V, K) of the scored rows, from fits that did not see them.
+        chosen: C, gamma (a multiple of 1 / F, for the RBF kernel), the inner AUROC, and sizes, for logging.
         solver: how it was fitted, in words.
     """
 
@@ -63,9 +62,9 @@ def fit_svm(
 ) -> FittedSVM:
     """Choose C and gamma by grouped inner cross-validation, calibrate on its decisions, and fit on all rows.
 
-    Only `scored` rows are ever held out in the inner folds, and only they are scored and calibrated on; the other rows are
-    always trained on. A network that was fine-tuned on those has memorised them: what an SVM makes of their features says
-    nothing about new images.
+    Only `scored` rows are held out in the inner folds, and only they decide the choice and the calibration; the other rows
+    are always trained on. A network that was fine-tuned on the other rows has memorised them: how well an SVM separates
+    their features says nothing about new images.
 
     The criterion is the AUROC (macro, one against the rest) over all scored rows. The standardisation is fitted once on all
     rows, without labels. `lightning_modules.svm_solvers` says which SVM is solved and how, by kernel and number of rows.
@@ -77,24 +76,34 @@ def fit_svm(
         scored: (N,).
         classes: K.
         settings: what to search.
-        seed: of the shuffle into inner folds, and of the landmarks where the kernel is approximated.
+        seed: of the inner folds, and of the landmarks where the kernel is approximated.
 
     Raises:
-        UserError: the scored rows cannot be held out, because a class stands in too few of their groups.
+        UserError: the scored rows cannot be held out, because a class is in too few of their groups.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> target = np.arange(60) % 2
+        >>> features = rng.normal(size=(60, 3)).astype(np.float32) + 3 * target[:, None]
+        >>> patient = np.array([f"patient {row // 6}" for row in range(60)], dtype=object)
+        >>> settings = SVMSettings("rbf", [0.1, 1], 1.0, 5, "balanced", exact_max=4000, nystroem=1000)
+        >>> svm = fit_svm(features, target, patient, np.ones(60, dtype=bool), 2, settings, seed=0)
+        >>> svm.solver, svm.held_out.shape, bool(svm.chosen["inner_auroc"] > 0.95)
+        ('exact RBF kernel', (60, 2), True)
     """
     scaler = StandardScaler()
-    for begin in range(0, len(features), CHUNK):  # or it would hold a copy of all in float64
+    for begin in range(0, len(features), CHUNK):  # to avoid a float64 copy of all rows
         scaler.partial_fit(features[begin : begin + CHUNK])
     center, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
     x = features - center
     x /= scale
     signs = _machine_targets(target, classes)
-    folds = _inner_folds(target, group, scored, settings.inner_folds, seed)
+    folds = inner_folds(target, group, scored, settings.inner_folds, seed)
     solver_of = solvers(x, settings, seed)
 
     best: tuple[float, tuple[float, float], Floats] | None = None
     with config_context(skip_parameter_validation=True):  # a tenth of the search
-        for gamma in settings.gammas:  # simplest first: of equal scores the simplest wins
+        for gamma in settings.gammas:  # simplest first: the simplest wins a tie
             decisions = _held_out(solver_of(gamma / x.shape[1]), signs, folds, settings.penalties)[:, :, scored]
             for c, decided in zip(settings.penalties, decisions, strict=True):
                 auroc = float(np.mean([roc_auc_score(s[scored], d) for s, d in zip(signs, decided, strict=True)]))
@@ -116,12 +125,12 @@ def fit_svm(
 
 
 def _machine_targets(target: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
-    """(M, N): what each machine separates."""
+    """Return what each machine separates, (M, N)."""
     return np.array([target == c for c in (range(classes) if classes > 2 else [1])])
 
 
 def _held_out(solver: Solver, signs: NDArray[np.bool_], folds: list[Fold], penalties: list[float]) -> Floats:
-    """Decisions on rows that the machine was not fitted on, (C, M, N); 0 for rows that no fold holds out."""
+    """Return decisions on rows that the machine was not fitted on, (C, M, N); 0 for rows that no fold holds out."""
     decisions = np.zeros((len(penalties), *signs.shape))
     for train, test in folds:
         for machine, sign in enumerate(signs):
@@ -129,31 +138,32 @@ def _held_out(solver: Solver, signs: NDArray[np.bool_], folds: list[Fold], penal
     return decisions
 
 
-def _inner_folds(
+def inner_folds(
     target: NDArray[np.int64], group: NDArray[np.object_], scored: NDArray[np.bool_], k: int, seed: int
 ) -> list[Fold]:
-    """Row numbers (train, test): the scored rows in k grouped folds, the others always in train.
+    """Split the scored rows into grouped folds; the other rows are always trained on.
 
-    Scored rows of too few groups to split are held out together, if the others hold every class.
+    Each test part holds every class. Where groups are too few for k folds, make fewer. Where they are too few for two, hold
+    all scored rows out together, if the other rows hold every class.
+
+    Returns:
+        Row numbers (train, test) of each fold.
+
+    Raises:
+        UserError: neither is possible.
     """
     rows, others = np.flatnonzero(scored), np.flatnonzero(~scored)
-    classes = set(target)
-    fewest = min(len(set(group[rows][target[rows] == c])) for c in classes)
-    k = min(k, fewest)
-    if fewest == 1 and set(target[others]) == classes:
+    member, counts = group_counts(group[rows], target[rows], int(target.max()) + 1)
+    groups_of_class = (counts > 0).sum(axis=0)
+    for bins in range(min(k, groups_of_class.min()), 1, -1):
+        placed = partition(counts, [1 / bins] * bins, 1, seed)
+        if placed is not None:
+            tests = [rows[placed[member] == number] for number in range(bins)]
+            return [(np.setdiff1d(np.arange(len(target)), test), test) for test in tests]
+    if groups_of_class.min() and set(target[others]) == set(target):
         return [(others, rows)]
-    if k < 2:
-        raise UserError(
-            "the SVM is chosen and calibrated by inner cross-validation, and a class stands in fewer than two groups of the "
-            f"{len(rows)} rows for that. Take a larger folds.val, or model.features_from=pretrained, which uses all rows."
-        )
-    everyone = np.arange(len(target))
-    tests = [rows[test] for test in _grouped_folds(tuple(target[rows].tolist()), tuple(group[rows].tolist()), k, seed)]
-    return [(np.setdiff1d(everyone, test), test) for test in tests if len(test)]
-
-
-@lru_cache(maxsize=16)  # the trials of a sweep ask for the same ones, which take as long as an SVM
-def _grouped_folds(target: tuple[int, ...], group: tuple[object, ...], k: int, seed: int) -> list[NDArray[np.intp]]:
-    """Row numbers of each test part."""
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    return [test for _, test in splitter.split(np.zeros(len(target)), np.array(target), np.array(group, dtype=object))]
+    raise UserError(
+        f"the SVM is chosen and calibrated by inner cross-validation on {len(rows)} rows. That needs two folds of whole "
+        f"groups with every class in both, but the classes are in {', '.join(map(str, groups_of_class))} groups. Take a "
+        "larger folds.val, or model.features_from=pretrained, which uses all rows."
+    )

@@ -1,4 +1,4 @@
-"""A fitted SVM as a module: it is saved with the checkpoint, runs on the module's device, and is differentiable."""
+"""A fitted SVM as a module: saved with the checkpoint, run on the module's device, differentiable."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ BUFFERS = ("center", "scale", "support", "dual", "intercept", "gamma", "slope", 
 
 
 class SVMHead(nn.Module):
-    """Skip features to calibrated probabilities. Empty until `fill` or a checkpoint gives it a fitted SVM.
+    """Turn skip features into calibrated probabilities. Empty until `fill` or a checkpoint gives it a fitted SVM.
 
     Decision values equal scikit-learn's. The arithmetic is float64 whatever the trainer's precision, because a kernel sum over
     hundreds of support vectors cancels.
@@ -41,19 +41,19 @@ class SVMHead(nn.Module):
             self.register_buffer(name, torch.zeros(shapes[name], dtype=torch.float64))
 
     def fill(self, svm: FittedSVM) -> None:
-        """Take the numbers of a fitted SVM."""
+        """Copy the numbers of a fitted SVM into the buffers."""
         for name in BUFFERS:
             setattr(self, name, torch.as_tensor(getattr(svm, name), dtype=torch.float64, device=self.gamma.device))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        # The number of support vectors is known only from the checkpoint.
+        # Only the checkpoint tells the number of support vectors.
         for name in ("support", "dual"):
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(saved, device=self.gamma.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def decision(self, features: Tensor) -> Tensor:
-        """Decision values of the machines: (B, F) to (B, M), float64."""
+        """Return the decision values of the machines: (B, F) to (B, M), float64."""
         with torch.autocast(features.device.type, enabled=False):
             x = (features.double() - self.center) / self.scale
             products = x @ self.support.T
@@ -63,6 +63,6 @@ class SVMHead(nn.Module):
             return products @ self.dual.T + self.intercept
 
     def forward(self, features: Tensor) -> Tensor:
-        """Class probabilities: (B, F) to (B, K), float64."""
+        """Return class probabilities: (B, F) to (B, K), float64."""
         p = torch.sigmoid(self.slope * self.decision(features) + self.offset)
         return torch.cat([1 - p, p], dim=1) if p.shape[1] == 1 else p / p.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What to search when an SVM is fitted on skip features, and how."""
+"""Settings of the SVM on skip features: the search grid, the inner folds and the solver."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ KERNELS = ("rbf", "linear")
 
 @dataclass(frozen=True)
 class SVMSettings:
-    """What to search, and how.
+    """Settings of `lightning_modules.svm.fit_svm`.
 
     Attributes:
         kernel: ``rbf`` or ``linear``.
@@ -20,9 +20,12 @@ class SVMSettings:
         gamma: candidates for the width of the RBF kernel, in multiples of 1 / F (scikit-learn's ``scale``).
         inner_folds: folds of the inner cross-validation.
         class_weights: ``balanced`` weighs classes inversely to their frequency, in the SVM and in its calibration, so that
-            probabilities are those of equally frequent classes; ``none`` keeps the frequencies found.
-        exact_max: rows up to which the RBF kernel is computed between all of them; with more it is approximated (Nyström).
+            probabilities are those of equally frequent classes; ``none`` uses the frequencies of the rows.
+        exact_max: the largest number of rows for which the RBF kernel is exact; for more it is approximated (Nyström).
         nystroem: components of that approximation.
+
+    Raises:
+        UserError: a value is not allowed.
     """
 
     kernel: str
@@ -37,31 +40,30 @@ class SVMSettings:
         if self.kernel not in KERNELS:
             raise not_allowed("model.svm.kernel", self.kernel, KERNELS)
         check_class_weights("model.svm.class_weights", self.class_weights)
-        if self.inner_folds < 2:
-            raise UserError(f"model.svm.inner_folds={self.inner_folds} is not allowed; take 2 or more.")
-        if self.exact_max < 0:
-            raise UserError(f"model.svm.exact_max={self.exact_max} is not allowed; take 0 (always approximate) or more.")
-        if self.nystroem < 1:
-            raise UserError(f"model.svm.nystroem={self.nystroem} is not allowed; take 1 component or more, 1000 if in doubt.")
-        for name, values in (("C", self.C), ("gamma", self.gamma)):
-            if not _are_positive(values):
-                raise UserError(
-                    f"model.svm.{name}={values} is not allowed; take a positive number, or a list of them to choose from."
-                )
+        positive = "take a positive number, or a list of them to choose from"
+        for name, valid, advice in (
+            ("inner_folds", self.inner_folds >= 2, "take 2 or more"),
+            ("exact_max", self.exact_max >= 0, "take 0 (always approximate) or more"),
+            ("nystroem", self.nystroem >= 1, "take 1 component or more, 1000 if in doubt"),
+            ("C", _are_positive(self.C), positive),
+            ("gamma", _are_positive(self.gamma), positive),
+        ):
+            if not valid:
+                raise UserError(f"model.svm.{name}={getattr(self, name)} is not allowed; {advice}.")
 
     @property
     def gammas(self) -> list[float]:
-        """From the widest kernel on; one number without meaning for the linear kernel."""
+        """Return gamma from the widest kernel to the narrowest; one number without meaning for the linear kernel."""
         return _candidates(self.gamma) if self.kernel == "rbf" else [1.0]
 
     @property
     def penalties(self) -> list[float]:
-        """C from the simplest SVM on."""
+        """Return C from the simplest SVM to the most complex."""
         return _candidates(self.C)
 
     @property
     def balanced(self) -> bool:
-        """Whether classes have the same say."""
+        """Return whether every class has the same weight."""
         return self.class_weights == "balanced"
 
 

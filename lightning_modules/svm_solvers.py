@@ -1,4 +1,4 @@
-"""Three ways to fit the machines of an SVM: all pairs of rows, Nyström components, or the features themselves.
+"""Solvers for the machines of an SVM: on all pairs of rows, on Nyström components, or on the features themselves.
 
 | kernel | rows | solver | loss | memory |
 |---|---|---|---|---|
@@ -23,12 +23,12 @@ from lightning_modules.svm_settings import SVMSettings
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.intp]
-SMALLEST = 1e-6  # eigenvalues of the landmarks' kernel, relative to the largest: float32 rounding drowns smaller ones
+SMALLEST = 1e-6  # eigenvalue of the landmarks' kernel, relative to the largest; smaller ones are float32 rounding
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What decides: ``K(x, support) @ dual.T + intercept``, for M machines.
+    """Coefficients of M machines, whose decisions are ``K(x, support) @ dual.T + intercept``.
 
     Attributes:
         support: standardised support vectors (exact), landmarks (Nyström) or weights (linear), (S, F).
@@ -36,7 +36,7 @@ class Machines:
         intercept: (M,).
         gamma: width of the RBF kernel; 0 stands for the linear kernel.
         solver: how they were fitted, in words.
-        counts: sizes worth logging, by name.
+        counts: sizes to log, by name.
     """
 
     support: NDArray[np.floating]
@@ -48,21 +48,21 @@ class Machines:
 
 
 class Solver(Protocol):
-    """Fits machines of one kernel on standardised rows (N, F) that it holds."""
+    """A way to fit machines of one kernel on standardised rows (N, F), which it was made with."""
 
     def path(self, sign: Bools, train: Rows, test: Rows, penalties: Sequence[float]) -> Floats:
-        """Decisions on rows `test` of a machine fitted on rows `train`, for each of the rising penalties: (C, T)."""
+        """Fit a machine on rows `train` for each of the rising penalties; return the decisions on rows `test`, (C, T)."""
 
     def machines(self, signs: Bools, penalty: float) -> Machines:
-        """Machines fitted on all rows; `signs` (M, N) is what each one separates."""
+        """Fit machines on all rows; `signs` (M, N) is what each one separates."""
 
 
 def solvers(x: NDArray[np.float32], settings: SVMSettings, seed: int) -> Callable[[float], Solver]:
-    """The solver for rows x (N, F) by the width of the RBF kernel; `seed` draws the landmarks."""
+    """Return a function from the width of the RBF kernel to the solver for rows x (N, F); `seed` draws the landmarks."""
     if settings.kernel == "linear":
         return lambda _: Linear(x, settings.balanced)
     if len(x) <= settings.exact_max:
-        squared = euclidean_distances(x.astype(np.float64), squared=True)  # once for all widths
+        squared = euclidean_distances(x.astype(np.float64), squared=True)  # one matrix for all widths
         return lambda gamma: Exact(x, squared, gamma, settings.balanced)
     drawn = np.random.default_rng(seed).choice(len(x), min(settings.nystroem, len(x)), replace=False)
     landmarks = x[np.sort(drawn)]
@@ -70,7 +70,7 @@ def solvers(x: NDArray[np.float32], settings: SVMSettings, seed: int) -> Callabl
 
 
 class Exact:
-    """The Gram matrix of all rows, shared by penalties and inner folds; libsvm fits on it."""
+    """An exact RBF kernel: libsvm on the Gram matrix of all rows, which penalties and inner folds share."""
 
     def __init__(self, x: NDArray[np.float32], squared: Floats, gamma: float, balanced: bool) -> None:
         self.x, self.gamma = x, gamma
@@ -84,7 +84,7 @@ class Exact:
         return np.array([self._svc(c).fit(seen, sign[train]).decision_function(unseen) for c in penalties])
 
     def machines(self, signs: Bools, penalty: float) -> Machines:
-        """See `Solver`; the support vectors of all machines are joined."""
+        """See `Solver`; `support` is the union of the support vectors of all machines."""
         fitted = [self._svc(penalty).fit(self.kernel, sign) for sign in signs]
         used = np.unique(np.concatenate([machine.support_ for machine in fitted]))
         dual = np.zeros((len(fitted), len(self.x)))
@@ -99,7 +99,7 @@ class Exact:
 
 
 class Linear:
-    """The rows themselves; the loss is the squared hinge, that of scikit-learn's LinearSVC."""
+    """A linear kernel: the squared hinge loss of scikit-learn's LinearSVC on the rows themselves."""
 
     def __init__(self, rows: NDArray[np.float32], balanced: bool) -> None:
         self.rows, self.balanced = rows, balanced
@@ -110,12 +110,12 @@ class Linear:
         return np.array([decide(unseen, w) for w in self._fit(sign, train, penalties)])
 
     def weights(self, signs: Bools, penalty: float) -> Floats:
-        """Weights and, last, intercept of the machines fitted on all rows, (M, D + 1)."""
-        everyone = np.arange(len(self.rows))
-        return np.array([self._fit(sign, everyone, [penalty])[0] for sign in signs])
+        """Fit machines on all rows; return their weights and, last, intercepts, (M, D + 1)."""
+        every_row = np.arange(len(self.rows))
+        return np.array([self._fit(sign, every_row, [penalty])[0] for sign in signs])
 
     def machines(self, signs: Bools, penalty: float) -> Machines:
-        """See `Solver`; the weights of a machine stand where its one support vector would."""
+        """See `Solver`; the weights of a machine are its one support vector."""
         weights = self.weights(signs, penalty)
         return Machines(weights[:, :-1], np.eye(len(weights)), weights[:, -1], 0.0, "linear kernel, squared hinge loss", {})
 
@@ -127,16 +127,16 @@ class Linear:
 
 
 class Nystroem:
-    """An RBF kernel by its values at landmarks (Williams & Seeger 2001): a linear SVM on components, which decide as a kernel.
+    """An approximate RBF kernel: a linear SVM on the kernel's values at landmarks (Williams & Seeger 2001).
 
-    Landmarks are rows drawn by the seed, without regard to labels and, like the standardisation, to inner folds.
+    Landmarks are rows drawn by the seed. Like the standardisation, the draw ignores labels and inner folds.
     """
 
     def __init__(self, x: NDArray[np.float32], landmarks: NDArray[np.float32], gamma: float, balanced: bool) -> None:
         self.landmarks, self.gamma = landmarks, gamma
         values, vectors = eigh(_rbf(landmarks.astype(np.float64), landmarks.astype(np.float64), gamma))
-        kept = values > SMALLEST * values[-1]
-        self.basis: Floats = vectors[:, kept] / np.sqrt(values[kept])
+        large = values > SMALLEST * values[-1]
+        self.basis: Floats = vectors[:, large] / np.sqrt(values[large])
         components = np.empty((len(x), self.basis.shape[1]), dtype=np.float32)
         basis = self.basis.astype(np.float32)
         for begin in range(0, len(x), CHUNK):
@@ -149,7 +149,7 @@ class Nystroem:
         return self.linear.path(sign, train, test, penalties)
 
     def machines(self, signs: Bools, penalty: float) -> Machines:
-        """See `Solver`; the normalisation of the components goes into the dual coefficients."""
+        """See `Solver`; the dual coefficients include the normalisation of the components."""
         weights, count = self.linear.weights(signs, penalty), len(self.landmarks)
         solver = f"RBF kernel approximated by {count} Nyström components, squared hinge loss"
         dual = weights[:, :-1] @ self.basis.T
@@ -157,7 +157,7 @@ class Nystroem:
 
 
 def _rbf(x: NDArray[np.floating], landmarks: NDArray[np.floating], gamma: float) -> NDArray[np.floating]:
-    """Kernel values (N, S), of the precision of the rows."""
+    """Return kernel values (N, S) in the precision of the rows."""
     kernel: NDArray[np.floating] = euclidean_distances(x, landmarks, squared=True)
     kernel *= -gamma
     np.exp(kernel, out=kernel)

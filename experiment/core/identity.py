@@ -18,8 +18,8 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
             "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
         }
     ),
-    # Place of the cache, not its content.
-    "callback": frozenset({"cache", "cache_gb"}),
+    # Place of the cache, not its content; every run records the seed of the experiment itself.
+    "callback": frozenset({"cache", "cache_gb", "experiment_seed"}),
     # The class and the settings decide; the display name does not.
     "model": frozenset({"name"}),
 }  # fmt: skip

@@ -127,9 +127,7 @@ def ensemble(content: Content) -> str:
     def describe(_: str, run: Run) -> str:
         members = _inputs(run)
         return (
-            f"combines {' and '.join(members)}, {settings(run.config['model'], 'name', 'backbone')}"
-            if len(members) > 1
-            else ""
+            f"combines {' and '.join(members)}, {settings(run.config['model'], 'name', 'trunk')}" if len(members) > 1 else ""
         )
 
     return each(content, describe) or "no model combines others"

@@ -1,4 +1,4 @@
-"""Folds: who is in fit, val and test of each fold. Invariants are checked on every table, made or read."""
+"""Folds: the fit, val and test samples of each fold. Invariants are checked on every table, new or read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
+from experiment.core.partition import group_counts, partition
 from experiment.core.seeds import seed_for
 from experiment.core.tables import PARTS, SampleTable, Split
 
-ATTEMPTS = 10  # partitions into folds, until one leaves room for a val part in every fold
-DRAWS = 40  # partitions to choose from, fewer where groups are many and balance comes by itself
-TURNS = 5  # of so many draws, each with more noise, until one gives a partition that will do
+ATTEMPTS = 10  # partitions into folds to try, until one leaves room for a val part in every fold
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Splits:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of who is where; the order of rows does not matter."""
+        """Return a digest of the part of every sample; the order of rows does not matter."""
         columns = ["repeat", "fold", "sample_id", "part"]
         return digest(self.table[columns].sort_values(columns).to_numpy(dtype=str).tolist())
 
@@ -41,13 +40,26 @@ class FoldScheme:
     """How to split: stratified by class, shuffled by seed and, unless `grouped` is off, whole groups at a time.
 
     Attributes:
-        grouped: keep groups (patients) together. Off, images of one patient may stand in fit and test alike.
+        grouped: keep groups (patients) together. Without it, images of one patient may be in both fit and test.
         k: number of folds.
-        repeats: how many times to shuffle and split anew.
-        val: share of each training part that is kept from fitting, for early stopping, calibration and combining;
-            whole groups make it approximate. 0 keeps none.
-        only: folds to run now; the others wait for another command. None runs all.
-        parallel: how many folds are worked on side by side; ``auto`` takes what the machine serves best.
+        repeats: number of splits, each with another shuffle.
+        val: share of each training part that is not fitted on, but used for early stopping, calibration and combining;
+            approximate, because groups stay whole. 0 takes none.
+        only: folds to run now; another command can run the others. None runs all.
+        parallel: how many folds to run at the same time; ``auto`` takes the fastest number for the machine.
+
+    Raises:
+        UserError: a value is not allowed.
+
+    Example:
+        Six images of each of ten patients, every third of them positive:
+
+        >>> rows = pd.DataFrame({"sample_id": [f"image {n}" for n in range(60)], "target": [n % 3 == 0 for n in range(60)]})
+        >>> rows = rows.assign(target=rows["target"].astype(int), group=[f"patient {n // 6}" for n in range(60)])
+        >>> samples = SampleTable(rows, ("absent", "present"), positive="present", grouped=True)
+        >>> splits = FoldScheme(k=5, val=0.25).split(samples, seed=0)
+        >>> [(len(split.fit), len(split.val), len(split.test)) for split in splits]
+        [(36, 12, 12), (36, 12, 12), (36, 12, 12), (36, 12, 12), (36, 12, 12)]
     """
 
     grouped: bool = True
@@ -58,35 +70,32 @@ class FoldScheme:
     parallel: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
-        if self.k < 2:
-            raise UserError(f"folds.k={self.k} is not allowed; take 2 or more.")
-        if self.repeats < 1:
-            raise UserError(f"folds.repeats={self.repeats} is not allowed; take 1 or more.")
-        if not 0 <= self.val <= 0.5:
-            raise UserError(f"folds.val={self.val} is not allowed; it is a share of the training part, from 0 to 0.5.")
-        if self.parallel != "auto" and self.parallel < 1:
-            raise UserError(f"folds.parallel={self.parallel} is not allowed; take auto, or 1 or more.")
-        wrong = [fold for fold in self.only or () if not 0 <= fold < self.k]
-        if wrong or (self.only is not None and not list(self.only)):
-            raise UserError(f"folds.only={list(self.only or ())} is not allowed; name folds from 0 to {self.k - 1}.")
+        folds_exist = self.only is None or (len(self.only) > 0 and all(0 <= fold < self.k for fold in self.only))
+        for name, valid, advice in (
+            ("k", self.k >= 2, "take 2 or more"),
+            ("repeats", self.repeats >= 1, "take 1 or more"),
+            ("val", 0 <= self.val <= 0.5, "it is a share of the training part, from 0 to 0.5"),
+            ("parallel", self.parallel == "auto" or self.parallel >= 1, "take auto, or 1 or more"),
+            ("only", folds_exist, f"name folds from 0 to {self.k - 1}"),
+        ):
+            if not valid:
+                raise UserError(f"folds.{name}={getattr(self, name)} is not allowed; {advice}.")
 
     def selected(self, splits: Splits) -> list[Split]:
-        """The folds to run now."""
+        """Return the folds to run now."""
         return [split for split in splits if self.only is None or split.fold in self.only]
 
     def split(self, samples: SampleTable, seed: int) -> Splits:
         """Split the samples.
 
-        In each fold fit, val and test are disjoint in groups and together complete, and each holds every class.
-        Over the folds of one repeat each sample is tested once.
+        In each fold fit, val and test share no group, are complete together, and hold every class each. Over the folds of
+        one repeat each sample is tested once.
 
         Raises:
-            UserError: a class stands in too few groups for that; the counts are given.
+            UserError: a class is in too few groups for that; the message counts them.
         """
         group = samples.group if self.grouped else samples.sample_id
-        names, member = np.unique(group.astype(str), return_inverse=True)
-        counts = np.zeros((len(names), len(samples.classes)), dtype=np.int64)
-        np.add.at(counts, (member, samples.target), 1)
+        member, counts = group_counts(group, samples.target, len(samples.classes))
         self._refuse_infeasible(samples, counts)
         rows = []
         for repeat in range(self.repeats):
@@ -99,9 +108,9 @@ class FoldScheme:
         return Splits(table)
 
     def _parts(self, counts: NDArray[np.int64], classes: Sequence[str], seed: int, repeat: int) -> list[NDArray[np.object_]]:
-        """For each fold the part of each group, (G,). A partition into folds that leaves one without val is drawn anew."""
+        """Return for each fold the part of each group, (G,). Redraw a partition that leaves a fold without a val part."""
         for attempt in range(ATTEMPTS):
-            spare = 2 if self.val else 1  # groups of each class for fit, and for val
+            spare = 2 if self.val else 1  # groups of each class: one for fit, one for val
             folds = partition(counts, [1 / self.k] * self.k, spare, seed_for(seed, repeat, attempt, "folds"))
             parts = []
             for fold in range(self.k) if folds is not None else ():
@@ -116,14 +125,14 @@ class FoldScheme:
             if len(parts) == self.k:
                 return parts
         raise UserError(
-            f"no way was found to give each of folds.k={self.k} folds a fit{', val' if self.val else ''} and test part with "
+            f"no partition gives each of the folds.k={self.k} folds a fit{', val' if self.val else ''} and test part with "
             f"every class; there are: {_listed(counts, classes)} groups. Take a smaller folds.k, or folds.val=0 with a model "
             "that needs none."
         )
 
     def _refuse_infeasible(self, samples: SampleTable, counts: NDArray[np.int64]) -> None:
         kind = "groups" if self.grouped and samples.grouped else "images"
-        # In each fold a class must stand in test, fit and val; all k folds must test it.
+        # Each fold needs every class in test, fit and val; all k folds must test it.
         needed = max(self.k, 3 if self.val else 2)
         if (counts > 0).sum(axis=0).min() < needed:
             raise UserError(
@@ -137,61 +146,6 @@ def _listed(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     return ", ".join(f"{name} in {n}" for name, n in zip(classes, (counts > 0).sum(axis=0), strict=True))
 
 
-def partition(counts: NDArray[np.int64], proportions: Sequence[float], spare: int, seed: int) -> NDArray[np.int64] | None:
-    """Put whole groups into bins, each near its proportion of every class.
-
-    Groups are placed from large to small, each where the squared deviation from the proportions grows least (as in
-    scikit-learn's StratifiedGroupKFold). That alone would give few groups of unlike sizes the same bins whatever the seed, so
-    order and choice carry noise, several partitions are drawn, and one of the best balanced is taken. Noise grows from draw
-    to draw, and further until partitions are found that balance alone would never find.
-
-    Args:
-        counts: samples of each class in each group, (G, K).
-        proportions: of the bins, summing to one, (B,).
-        spare: groups of each class that must stay outside each bin.
-        seed: of the draws.
-
-    Returns:
-        The bin of each group, (G,), with every class in every bin; None if no such partition was found.
-    """
-    rng = np.random.default_rng(seed)
-    shares = counts / counts.sum(axis=0)
-    wanted = np.asarray(proportions)
-    draws = max(3, min(DRAWS, 20_000 // len(counts)))
-    for turn in range(TURNS):
-        noise = 0.5 * (1 + turn + np.arange(draws) / draws)
-        bins, loads = _placed(shares, wanted, rng, noise)
-        inside = np.array([[((counts > 0) & (row == b)[:, None]).sum(axis=0) for b in range(len(wanted))] for row in bins])
-        feasible = (inside > 0).all(axis=(1, 2)) & (inside.sum(axis=1, keepdims=True) - inside >= spare).all(axis=(1, 2))
-        if feasible.any():
-            deviation = ((loads - wanted[:, None]) ** 2 / wanted[:, None]).sum(axis=(1, 2))
-            ordered = np.argsort(np.where(feasible, deviation, np.inf), kind="stable")
-            found: NDArray[np.int64] = bins[ordered[rng.integers(max(1, int(feasible.sum()) // 4))]]
-            return found
-    return None
-
-
-def _placed(
-    shares: NDArray[np.float64], wanted: NDArray[np.float64], rng: np.random.Generator, noise: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Noisy greedy placements, one for each strength of noise (D,): bins of groups (D, G), class shares of bins (D, B, K)."""
-    size, draws = shares.mean(axis=1), np.arange(len(noise))
-    drawn = [(rng.normal(size=len(size)), rng.normal(size=(len(size), len(wanted)))) for _ in draws]
-    order = np.argsort(-size * np.exp(noise[:, None] * [sizes for sizes, _ in drawn]), axis=1, kind="stable")
-    # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
-    weight = np.maximum(noise[:, None] * np.minimum(1, size / wanted.min()), 1e-9)
-    blur = np.exp(weight[:, :, None] * [choices for _, choices in drawn])
-    bins = np.empty((len(noise), len(size)), dtype=np.int64)
-    loads = np.zeros((len(noise), len(wanted), shares.shape[1]))
-    for group in order.T:  # of each draw
-        share = shares[group]
-        cost = (2 * np.einsum("dbk,dk->db", loads, share) + np.square(share).sum(axis=1, keepdims=True)) / wanted
-        chosen = np.argmin(cost * blur[draws, group], axis=1)
-        bins[draws, group] = chosen
-        loads[draws, chosen] += share
-    return bins, loads
-
-
 def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> None:
     """Refuse a table that is not a cross-validation of these samples.
 
@@ -200,9 +154,9 @@ def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> No
     """
     if not set(table["part"]) <= set(PARTS):
         raise ValueError(f"splits: unknown parts {sorted(set(table['part']) - set(PARTS))}")
-    everyone = set(samples.sample_id)
+    sample_ids = set(samples.sample_id)
     for (repeat, fold), rows in table.groupby(["repeat", "fold"]):
-        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != everyone:
+        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != sample_ids:
             raise ValueError(f"splits: repeat {repeat}, fold {fold} does not hold every sample once")
         if grouped:
             joined = rows.merge(samples.rows, on="sample_id")
@@ -210,5 +164,5 @@ def check_splits(table: pd.DataFrame, samples: SampleTable, grouped: bool) -> No
             if (crossing > 1).any():
                 raise ValueError(f"splits: group {crossing.idxmax()!r} crosses parts of repeat {repeat}, fold {fold}")
     for repeat, rows in table[table["part"] == "test"].groupby("repeat"):
-        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != everyone:
+        if rows["sample_id"].duplicated().any() or set(rows["sample_id"]) != sample_ids:
             raise ValueError(f"splits: repeat {repeat!r} does not test every sample once")

@@ -10,6 +10,7 @@ from tiny import READING, SVM, TRUNK
 from callbacks.fit_svm import FitSVM
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
+from experiment.core.seeds import seed_for
 from experiment.run.folds import Splits
 from lightning_modules.resnet_svm import ResNetSVM
 from lightning_modules.trunk import Trunk
@@ -19,7 +20,7 @@ class Spy(ResNetSVM):
     """Remembers what its head was fitted on."""
 
     def fit_head(self, features, target, group, val, sample_ids, seed):  # type: ignore[no-untyped-def]
-        self.seen = SimpleNamespace(features=features, target=target, group=group, val=val, ids=list(sample_ids))
+        self.seen = SimpleNamespace(features=features, target=target, group=group, val=val, ids=list(sample_ids), seed=seed)
         return super().fit_head(features, target, group, val, sample_ids, seed)
 
 
@@ -53,6 +54,19 @@ def test_the_head_is_fitted_on_fit_and_val_rows_and_no_other(fitted: tuple[Spy, 
     rows = data.samples.select(model.seen.ids)
     assert model.seen.target.tolist() == rows["target"].tolist()
     assert model.seen.group.tolist() == rows["group"].tolist()
+
+
+def test_the_seed_of_the_svm_is_that_of_experiment_and_fold_whatever_was_drawn_before(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    found = []
+    for seed, split, before in [(7, 0, 1), (7, 0, 2), (7, 1, 1), (8, 0, 1)]:
+        tiny_data.set_split(list(tiny_splits)[split])
+        torch.manual_seed(before)
+        model = Spy(classes=["absent", "present"], backbone=BACKBONE, features_from="pretrained", svm={**SVM, "C": 1})
+        fit(model, tiny_data, FitSVM(experiment_seed=seed), tmp_path)
+        found.append(model.seen.seed)
+    assert found == [seed_for(*parts, "svm") for parts in [(7, 0, 0), (7, 0, 0), (7, 0, 1), (8, 0, 0)]]
 
 
 def test_features_are_those_of_the_images_as_they_are_not_augmented(fitted: tuple[Spy, SyntheticDataModule]) -> None:

@@ -1,3 +1,4 @@
+import doctest
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,21 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from experiment.core.errors import UserError
+from lightning_modules import svm as module
 from lightning_modules.platt import platt
-from lightning_modules.svm import FittedSVM, fit_svm
+from lightning_modules.svm import FittedSVM, fit_svm, inner_folds
 from lightning_modules.svm_head import SVMHead
 from lightning_modules.svm_settings import SVMSettings
+
+
+def test_the_examples_of_the_docstrings_hold() -> None:
+    assert doctest.testmod(module) == (0, 7)
 
 
 def blobs(rows: int, features: int, classes: int, seed: int, distance: float = 1.0) -> tuple[NDArray, NDArray, NDArray]:
@@ -86,7 +92,7 @@ def test_the_same_point_is_chosen_as_by_grid_search_on_the_same_splits(seed: int
     svm = fit_svm(x, target, group, np.ones(len(x), dtype=bool), 2, settings_with(**grid), seed=3)
 
     scaled = StandardScaler().fit_transform(x)
-    folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=3).split(x, target, group))
+    folds = inner_folds(target, group, np.ones(len(x), dtype=bool), 3, seed=3)
     # GridSearchCV averages over folds; the criterion here is over all rows: so each point is scored by hand on its splits.
     scores = {}
     for gamma in grid["gamma"]:
@@ -107,7 +113,7 @@ def test_grid_search_cv_itself_agrees_where_one_point_is_clearly_best() -> None:
     target = (np.linalg.norm(x, axis=1) > 1.2).astype(int)  # a ring: a wide kernel cannot see it
     group = np.array([f"g{i // 3}" for i in range(150)], dtype=object)
     svm = fit_svm(x, target, group, np.ones(150, dtype=bool), 2, settings_with(gamma=[0.001, 1.0], C=[0.01, 10.0]), seed=1)
-    folds = list(StratifiedGroupKFold(3, shuffle=True, random_state=1).split(x, target, group))
+    folds = inner_folds(target, group, np.ones(150, dtype=bool), 3, seed=1)
     search = GridSearchCV(SVC(), {"gamma": [0.0005, 0.5], "C": [0.01, 10.0]}, scoring="roc_auc", cv=folds)
     search.fit(StandardScaler().fit_transform(x), target)
     assert (svm.chosen["gamma"] / 2, svm.chosen["C"]) == (search.best_params_["gamma"], search.best_params_["C"])
@@ -119,12 +125,10 @@ def test_rows_that_are_not_scored_are_always_trained_on_and_never_held_out() -> 
     svm = fit_svm(x, target, group, scored, 2, settings_with(), seed=0)
     assert svm.held_out.shape == (30, 2)
     scaled = StandardScaler().fit_transform(x)
-    rows = np.flatnonzero(scored)
     decision = np.zeros(90)
-    for _, test in StratifiedGroupKFold(3, shuffle=True, random_state=0).split(rows, target[rows], group[rows]):
-        train = np.setdiff1d(np.arange(90), rows[test])
+    for train, test in inner_folds(target, group, scored, 3, seed=0):
         assert set(range(60)) <= set(train)
-        decision[rows[test]] = SVC(gamma=1 / 5).fit(scaled[train], target[train]).decision_function(scaled[rows[test]])
+        decision[test] = SVC(gamma=1 / 5).fit(scaled[train], target[train]).decision_function(scaled[test])
     slope, offset = platt(decision[scored], target[scored] == 1)
     np.testing.assert_allclose(svm.held_out[:, 1], expit(slope * decision[scored] + offset), rtol=1e-4)
 
@@ -159,10 +163,62 @@ def test_the_head_is_differentiable() -> None:
     assert torch.autograd.gradcheck(lambda f: head(f)[:, 1], (features,))
 
 
+@given(
+    pure=st.lists(st.integers(1, 9), min_size=2, max_size=7),
+    mixed=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=6),
+    k=st.integers(2, 6),
+    unscored=st.integers(0, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_inner_folds_keep_groups_together_and_train_on_every_class(
+    pure: list[int], mixed: list[tuple[int, int]], k: int, unscored: int, seed: int
+) -> None:
+    counts = [*((n, 0) for n in pure), *((0, n) for n in pure), *mixed, *[(1, 1)] * unscored]
+    target = np.concatenate([np.repeat([0, 1], pair) for pair in counts])
+    group = np.repeat([f"g{number}" for number in range(len(counts))], [sum(pair) for pair in counts]).astype(object)
+    scored = np.arange(len(target)) < len(target) - 2 * unscored
+    folds = inner_folds(target, group, scored, k, seed)
+    assert 2 <= len(folds) <= min(k, len(pure) + len(mixed))
+    for train, test in folds:
+        assert not set(group[train]) & set(group[test])
+        assert set(target[train]) == set(target[test]) == {0, 1}
+        np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(len(target)))
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.flatnonzero(scored))
+
+
+def test_inner_folds_of_eleven_unlike_groups_differ_from_seed_to_seed() -> None:
+    positives = (14, 9, 10, 6, 8, 5, 4, 6, 3, 3, 1)
+    sizes = (90, 70, 60, 55, 45, 40, 35, 30, 25, 20, 15)
+    target = np.concatenate([np.arange(size) < n for size, n in zip(sizes, positives, strict=True)]).astype(int)
+    group = np.repeat([f"g{number}" for number in range(11)], sizes).astype(object)
+    everyone = np.ones(len(target), dtype=bool)
+    found = {
+        frozenset(frozenset(group[test]) for _, test in inner_folds(target, group, everyone, 5, seed)) for seed in range(20)
+    }
+    assert len(found) > 5
+
+
+def test_classes_in_three_groups_allow_three_inner_folds() -> None:
+    # c and d hold one class each, so that they must be held out together.
+    group = np.array(["a", "a", "b", "b", "c", "d"], dtype=object)
+    target = np.array([0, 1, 0, 1, 0, 1])
+    folds = inner_folds(target, group, np.ones(6, dtype=bool), 5, seed=0)
+    assert sorted(sorted(set(group[test])) for _, test in folds) == [["a"], ["b"], ["c", "d"]]
+
+
+def test_inner_folds_are_fewer_where_no_partition_gives_every_class_to_each() -> None:
+    # Each of three classes is in three of five groups, but no group holds all three: three folds would need six groups.
+    member = [(0, 1), (1, 2), (0, 2), (0, 1), (2,)]
+    group = np.repeat([f"g{number}" for number in range(5)], [len(m) for m in member]).astype(object)
+    target = np.concatenate(member)
+    assert len(inner_folds(target, group, np.ones(len(target), dtype=bool), 3, seed=0)) == 2
+
+
 def test_one_group_of_a_class_cannot_be_split() -> None:
     x, target, _ = blobs(20, 4, 2, seed=0)
     group = np.where(target == 1, "only", [f"g{i}" for i in range(20)]).astype(object)
-    with pytest.raises(UserError, match=r"fewer than two groups of the 20 rows.*folds\.val"):
+    with pytest.raises(UserError, match=r"on 20 rows.*classes are in 10, 1 groups.*folds\.val"):
         fit_svm(x, target, group, np.ones(20, dtype=bool), 2, settings_with(), seed=0)
 
 

@@ -15,6 +15,7 @@ from experiment.core.identity import decisive, digest, file_digest
         ("data", "cache_gb"),
         ("callback", "cache"),
         ("callback", "cache_gb"),
+        ("callback", "experiment_seed"),
         ("data", "recommended"),
         ("trainer", "accelerator"),
         ("trainer", "devices"),

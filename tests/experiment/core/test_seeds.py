@@ -1,8 +1,14 @@
+import doctest
 from itertools import product
 
 import pytest
 
+from experiment.core import seeds as module
 from experiment.core.seeds import seed_for
+
+
+def test_the_examples_of_the_docstrings_hold():
+    assert doctest.testmod(module) == (0, 2)
 
 
 def test_the_same_parts_give_the_same_seed():

@@ -1,3 +1,5 @@
+import doctest
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from experiment.core.errors import UserError
 from experiment.core.tables import Split
+from experiment.run import folds as module
 from experiment.run.folds import FoldScheme, Splits, check_splits
 
 # 11 patients of unequal size, 485 images, 69 (14 %) positive; the last patient has a single positive image.
@@ -34,6 +37,10 @@ def parts_of(splits, samples):
 
 def groups_tested(split, samples):
     return set(samples.select(split.test)["group"])
+
+
+def test_the_examples_of_the_docstrings_hold():
+    assert doctest.testmod(module) == (0, 5)
 
 
 @given(cohorts(), SEEDS)
