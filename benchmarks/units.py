@@ -19,7 +19,8 @@ from experiment.metrics.evidence import Cohort, intervals
 from experiment.metrics.scores import summarise
 from experiment.store.lease import Lease
 from experiment.sweep.ledger import Ledger, Trial
-from lightning_modules.taps import POOLINGS, taps_of
+from lightning_modules.networks import build_network
+from lightning_modules.taps import POOLINGS
 
 ROWS = (10_000, 100_000)
 GROUPS = (1_000, 10_000)
@@ -109,7 +110,7 @@ def of_trials(folder: Path) -> None:
 def of_images() -> None:
     """Compute the sizes of entries in caches and runs."""
     for name in ("resnet18", "resnet50"):
-        features = len(POOLINGS) * sum(tap.channels for tap in taps_of(name))
+        features = len(POOLINGS) * sum(tap.channels for tap in build_network("torchvision", name, None).taps)
         with torch.device("meta"):
             weights = sum(value.numel() for value in models.get_model(name).state_dict().values()) * 4
         show(f"{name}: features of an image", f"{features * 4 / 1e3:.1f} kB")

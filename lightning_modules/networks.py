@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 import torch
@@ -86,20 +87,21 @@ def _timm_model(name: str, weights: str | None) -> Network:
         if from_file and not planning:
             net.load_state_dict(_state_from_plain(net, name, str(weights)))
     config = timm.get_pretrained_cfg(tagged)
+    mean, std = (config.mean, config.std) if config else IMAGENET
     taps = tuple(Tap(i["module"], i["num_chs"], i["reduction"]) for i in net.feature_info.get_dicts())
     stages = tuple(_stages(net)) if isinstance(net, FeatureListNet) else None
-    return Network(net, taps, stages, tuple(config.mean), tuple(config.std))
+    return Network(net, taps, stages, tuple(mean), tuple(std))
 
 
-def _feature_network(name: str, pretrained: bool) -> nn.Module:
+def _feature_network(name: str, pretrained: bool) -> Any:
     """Return timm's wrapper of a model that gives all features; transformers take images of any size and end in their norm."""
     try:
-        net = timm.create_model(name, pretrained=pretrained, features_only=True)
+        net: Any = timm.create_model(name, pretrained=pretrained, features_only=True)
         if not hasattr(net, "model"):
             return net
         # A getter asks the whole model for its features. By default timm cuts the final norm off and fixes the image size.
-        options = {"dynamic_img_size": True} if hasattr(net.model, "dynamic_img_size") else {}
-        plain = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        options: Any = {"dynamic_img_size": True} if hasattr(net.model, "dynamic_img_size") else {}
+        plain: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
         return type(net)(plain, out_indices=list(range(len(plain.feature_info))), norm=True)
     except (OSError, RuntimeError) as error:
         raise UserError(

@@ -43,7 +43,8 @@ def weights_digest(library: str, name: str, weights: str | None) -> str:
     bare = name.partition(".")[0]
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{bare}.*")]
     if weights == "default":
-        tag = timm.get_pretrained_cfg(name).tag
+        config = timm.get_pretrained_cfg(name)
+        tag = config.tag if config else "none"
     elif weights in tags:
         tag = weights
     else:

@@ -26,6 +26,7 @@ class FeatureReader:
 
     def __init__(self, trainer: Trainer, model: LightningModule, data: FoldData, cache: DiskCache) -> None:
         assert isinstance(model, ReadsFeatures)
+        self.same_in_all_folds = isinstance(model, FitsOnFeatures) and model.same_in_all_folds
         self.trainer, self.module, self.model, self.data, self.cache = trainer, model, model, data, cache
         self.described = {
             **self.model.trunk.described(),
@@ -43,7 +44,7 @@ class FeatureReader:
             symmetries: number of views that are averaged; None takes the model's.
         """
         views = symmetries or self.model.symmetries
-        if not (isinstance(self.model, FitsOnFeatures) and self.model.same_in_all_folds and self.cache.gigabytes):
+        if not (self.same_in_all_folds and self.cache.gigabytes):
             return self._rows(sample_ids, views)
         everything = self.data.samples.sample_id.tolist()
         position = {sample: row for row, sample in enumerate(everything)}

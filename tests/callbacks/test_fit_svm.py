@@ -63,7 +63,7 @@ def test_the_seed_of_the_svm_is_that_of_experiment_and_fold_whatever_was_drawn_b
     for seed, split, before in [(7, 0, 1), (7, 0, 2), (7, 1, 1), (8, 0, 1)]:
         tiny_data.set_split(list(tiny_splits)[split])
         torch.manual_seed(before)
-        model = Spy(classes=["absent", "present"], backbone=BACKBONE, features_from="pretrained", svm={**SVM, "C": 1})
+        model = spy(features_from="pretrained", svm={**SVM, "C": 1})
         fit(model, tiny_data, FitSVM(experiment_seed=seed), tmp_path)
         found.append(model.seen.seed)
     assert found == [seed_for(*parts, "svm") for parts in [(7, 0, 0), (7, 0, 0), (7, 0, 1), (8, 0, 0)]]
