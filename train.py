@@ -8,6 +8,7 @@ import hydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
+from experiment.core.build import build
 from experiment.core.config import plain
 from experiment.run.cluster import share_code
 from experiment.run.cores import sleep_while_waiting
@@ -15,7 +16,6 @@ from experiment.run.importing import leaving_at_once, without_collection
 from experiment.terminal.cli import one_line_errors
 
 if TYPE_CHECKING:
-    from experiment.run.again import Command
     from experiment.store.results import Result
 
 CONF = Path(__file__).resolve().parent / "conf"
@@ -30,18 +30,16 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     Returns:
         The objective: one number, or as many as are named. None where it is not defined.
     """
-    # Heavy imports wait until there is work for them, so that --help, wrong keys and finished jobs answer at once.
+    # Heavy imports wait until there is work for them, so that --help and wrong keys answer at once.
     config = plain(cfg)
     from experiment.metrics.objective import of_run
-    from experiment.run.again import Command, repeat
-    from experiment.run.entering import alone, enter
+    from experiment.run.entering import enter
     from experiment.sweep.trial import RacedOutError
     from experiment.terminal.consoles import err, out
 
     enter(config)
-    command = Command.of(config) if alone() else Command(None)
     try:
-        results = repeat(command, config) or work(config, command)
+        results = work(config)
     except RacedOutError as raced_out:
         err.print(str(raced_out), highlight=False)
         return raced_out.objective
@@ -49,8 +47,9 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     return of_run(config["objective"], results[-1].run.path)
 
 
-def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
+def work(config: Mapping[str, Any]) -> Sequence["Result"]:
     """Train what is missing, and publish what is complete."""
+    build(config["folds"])  # wrong folds are refused before Lightning is imported
     with without_collection():
         from experiment.core.job_context import in_sweep
         from experiment.run.job import prepare
@@ -69,8 +68,6 @@ def work(config: Mapping[str, Any], command: "Command") -> Sequence["Result"]:
         print_results(results, out)
     if published := publish(results, validation.data, validation.tracker, config["objective"], page=not in_sweep()):
         print_published(published, out)
-        if published.shown:
-            command.finished(results)
     if told := validation.tracker.close():
         err.print(told, highlight=False)
     return results

@@ -24,8 +24,3 @@ def enter(config: Mapping[str, Any]) -> None:
     if not ranks.is_first():
         mute()
         follow()
-
-
-def alone() -> bool:
-    """Whether this job is a command of its own: no trial, and no process of several that must all do the same."""
-    return not in_sweep() and not ranks.started_together()

@@ -42,12 +42,10 @@ class Published:
     Attributes:
         page: the report.
         headline: its first sentences: the best model, how sure that is, and whether it beats the next.
-        shown: whether the tracker has the summary of every run.
     """
 
     page: Path
     headline: Sequence[str]
-    shown: bool = True
 
     @classmethod
     def beside(cls, run: Run) -> "Published":
