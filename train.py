@@ -33,11 +33,11 @@ def main(cfg: DictConfig) -> "float | list[float] | None":
     # Heavy imports wait until there is work for them, so that --help and wrong keys answer at once.
     config = plain(cfg)
     from experiment.metrics.objective import of_run
-    from experiment.run.entering import enter
+    from experiment.run.cluster import enter_job
     from experiment.sweep.trial import RacedOutError
     from experiment.terminal.consoles import err, out
 
-    enter(config)
+    enter_job()
     try:
         results = work(config)
     except RacedOutError as raced_out:

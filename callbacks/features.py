@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
-from experiment.core import ranks
 from experiment.core.contracts import AnswersFromFeatures, Batch, FoldData
 from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache, computed
@@ -31,9 +30,8 @@ def features_of(
             return np.concatenate([model.backbone.extract(batch, views).cpu().numpy() for batch in batches(trainer, ids)])
 
     described = {**model.backbone.described(), "symmetries": views, **circumstances(trainer, sample_ids)}
-    found = cache.get(described, len(sample_ids), extracted)  # processes that work together fill it together
-    everywhere = all(ranks.gathered(found is not None))
-    if found is None or not everywhere:
+    found = cache.get(described, len(sample_ids), extracted)
+    if found is None:
         found = computed(len(sample_ids), extracted)
     return found.columns(model.columns)
 

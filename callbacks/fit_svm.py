@@ -1,15 +1,12 @@
 """Fit a model's head on multi-layer skip features, after training."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from callbacks.features import data_of, features_of
-from experiment.core import ranks
 from experiment.core.contracts import FitsOnFeatures, FoldModel
 from experiment.core.errors import not_allowed
 from experiment.core.symmetry import COUNT
@@ -62,34 +59,16 @@ class FitSVM(Callback):
         ids = [*split.fit, *split.val]
         rows = samples.select(ids)
         with stage("svm"):
-            chosen = _once(
-                pl_module,
-                lambda: pl_module.fit_head(
-                    features[[row_of[sample] for sample in ids]],
-                    rows["target"].to_numpy(dtype=np.int64),
-                    rows["group"].to_numpy(dtype=object),
-                    np.isin(ids, split.val),
-                    ids,
-                    torch.initial_seed() % 2**32,
-                ),
+            chosen = pl_module.fit_head(
+                features[[row_of[sample] for sample in ids]],
+                rows["target"].to_numpy(dtype=np.int64),
+                rows["group"].to_numpy(dtype=object),
+                np.isin(ids, split.val),
+                ids,
+                torch.initial_seed() % 2**32,
             )
         predicted = [*split.val, *split.test]
         pl_module.keep(predicted, features[[row_of[sample] for sample in predicted]])
         for logger in trainer.loggers:
             logger.log_metrics({f"svm/{name}": value for name, value in chosen.items()})
             logger.save()
-
-
-def _once(model: FoldModel, fit: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
-    """Fit in one process, and have all hold what came out: everything but the network, which is the same in all."""
-
-    def fitted() -> tuple[Any, ...]:
-        chosen = dict(fit())
-        state = {name: value for name, value in model.state_dict().items() if not name.startswith("backbone.")}
-        return chosen, state, model.held_out, model.how_fitted
-
-    chosen, state, model.held_out, model.how_fitted = ranks.first(fitted)
-    if not ranks.is_first():
-        model.load_state_dict(state, strict=False)
-    result: Mapping[str, float] = chosen
-    return result

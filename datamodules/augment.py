@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from experiment.core import ranks
 from experiment.core.errors import UserError
 from experiment.core.symmetry import chosen, transform
 
@@ -33,7 +32,7 @@ class Augment(nn.Module):
 
     def draw(self, count: int) -> Tensor:
         """A symmetry for each image, (B,), indices of `experiment.core.symmetry.transform`."""
-        return torch.tensor(self.symmetries)[ranks.own(lambda n: torch.randint(len(self.symmetries), (n,)), count)]
+        return torch.tensor(self.symmetries)[torch.randint(len(self.symmetries), (count,))]
 
     def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:
         """Square images (B, C, H, H) in [0, 1] and a symmetry for each to the augmented images."""
@@ -51,4 +50,4 @@ class Augment(nn.Module):
 
     def _drawn(self, images: Tensor) -> Tensor:
         """Uniform in [-1, 1), one an image."""
-        return (ranks.own(lambda n: torch.rand(n, 1, 1, 1), len(images)) * 2 - 1).to(images)
+        return (torch.rand(len(images), 1, 1, 1) * 2 - 1).to(images)

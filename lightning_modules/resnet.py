@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
-from experiment.core import ranks
 from experiment.core.class_weights import balanced, check_class_weights
 from experiment.core.contracts import Batch
 from experiment.core.errors import UserError, not_allowed
@@ -127,8 +126,8 @@ class ResNet(OnFeatures):
         return torch.cat([pool(last, how) for how in self.pooling], dim=1)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Weighted cross-entropy, with the weights of the whole batch where several processes share it."""
-        loss = self._loss(self.logits(batch), batch["target"]) * ranks.relative(self.class_weight[batch["target"]].sum())
+        """Return the weighted cross-entropy."""
+        loss = self._loss(self.logits(batch), batch["target"])
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["target"]), sync_dist=True)
         return loss
 

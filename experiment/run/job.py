@@ -5,21 +5,18 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment.core import ranks
 from experiment.core.build import build
 from experiment.core.contracts import FoldData
 from experiment.core.identity import digest
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.data_parallel import check
 from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, plan
-from experiment.run.training import make_trainer
+from experiment.run.training import check_processes
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import NoTracker
 
 SHORT = 3.0  # seconds: in a sweep, folds that take less are not told one by one
 _read: dict[str, tuple[FoldData, Splits]] = {}  # by what decides it; the last one only
@@ -38,9 +35,9 @@ def prepare(config: Mapping[str, Any], told: Console) -> tuple[CrossValidation, 
     quiet()
     keep_freed_memory()
     data, scheme = build(config["data"]), build(config["folds"])
-    tracker = build(config["logger"]) if ranks.is_first() else NoTracker()
+    tracker = build(config["logger"])
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
-    check(make_trainer(config["trainer"], logger=False, enable_checkpointing=False), config)
+    check_processes(config["trainer"], scheme.parallel)
     if not in_sweep():
         splits = scheme.split(data.load(), config["seed"])
         told.print(describe(data.samples, scheme), highlight=False)

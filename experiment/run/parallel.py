@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from experiment.core import ranks
 from experiment.core.build import class_of
 from experiment.core.identity import digest
 from experiment.core.tables import Split
@@ -19,6 +18,7 @@ from experiment.run.cores import cores
 from experiment.run.cross_validation import CrossValidation, Missing, Work, one_by_one
 from experiment.run.job import prepare
 from experiment.run.recipe import Recipe
+from experiment.run.training import is_ddp
 from experiment.run.workers import Task, Workers, run_tasks, use_threads
 
 _folds: dict[tuple[str, str], tuple[Recipe, Split, int]] = {}  # with threads
@@ -28,7 +28,7 @@ _clones: list[Clone] = []  # one, or none where processes begin anew
 
 def ready(config: Mapping[str, Any]) -> None:
     """Be ready to begin processes at once: to be called before anything but imports has happened in this one."""
-    wanted = config["folds"]["parallel"] != 1 and not ranks.wanted(config["trainer"])
+    wanted = config["folds"]["parallel"] != 1
     if not _clones and wanted and cores() > 1 and Clone.may_be_made():
         _import_all(config)
         _clones.append(Clone())
@@ -45,8 +45,8 @@ def _import_all(config: Any) -> None:
 
 def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
     """How this job is best worked on, on this machine."""
-    if ranks.wanted(recipe.trainer):
-        return one_by_one  # the processes share each fold
+    if is_ddp(recipe.trainer):
+        return one_by_one  # with all devices
     scheme = validation.scheme
     uses_gpu = recipe.trainer.get("accelerator") != "cpu"
     return partial(side_by_side, workers=Workers.of(scheme.parallel, scheme.k * scheme.repeats, uses_gpu))

@@ -11,7 +11,7 @@ from experiment.core.build import build, class_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import Record, decisive, digest
-from experiment.run.training import make_callbacks, make_trainer
+from experiment.run.training import is_ddp, make_callbacks, make_trainer
 from experiment.store.finished import FinishedRun
 
 # What the engine reads in a model's config; everything else goes to the constructor of its class.
@@ -105,6 +105,8 @@ def plan(
         "callbacks": {name: decisive("callback", callback) for name, callback in callbacks.items()},
         "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
     }
+    if is_ddp(own_trainer) and own_trainer.get("max_epochs"):  # each process has batches of its own
+        record["processes"] = make_trainer(own_trainer, logger=False, enable_checkpointing=False).num_devices
     recipe = Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
     make_trainer(own_trainer, logger=False, enable_checkpointing=False)
     make_callbacks({**callbacks, **(watchers or {})}, has_val)

@@ -20,7 +20,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
 
-from experiment.run.random_state import random_states, set_random_state
+from experiment.run.random_state import random_state, set_random_state
 
 KEY = "resume"  # of what is added to Lightning's checkpoint
 
@@ -110,7 +110,7 @@ class KeepEpochs(Callback):
             # Lightning would go on inside an epoch, with the batches that it drew before this hook.
             trainer.fit_loop.on_iteration_done()
             trainer.fit_loop.epoch_loop.restarting = False
-            set_random_state(self.loaded["random"], trainer.global_rank)
+            set_random_state(self.loaded["random"])
             self.loaded = None
         elif trainer.current_epoch:
             self._keep(trainer, trainer.current_epoch)
@@ -122,30 +122,28 @@ class KeepEpochs(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What other callbacks do now may draw random numbers."""
         if self.loaded:
-            set_random_state(self.loaded["random"], trainer.global_rank)
+            set_random_state(self.loaded["random"])
 
     def _keep(self, trainer: Trainer, epochs: int, ended: bool = False) -> None:
         every = self.unfinished.every
-        due = every is not None and time.monotonic() - self.kept >= every
-        if not trainer.strategy.broadcast(due):  # of several processes the first decides
+        if every is None or time.monotonic() - self.kept < every:
             return
         self.ended = ended
         self.history.save()
         self.unfinished.folder.mkdir(parents=True, exist_ok=True)
         beside = self.unfinished.folder / "new.ckpt"  # who fits the fold holds its lease: nobody else writes here
         trainer.save_checkpoint(beside)
-        if trainer.is_global_zero:
-            older = list(self.unfinished.folder.glob("epoch-*.ckpt"))
-            beside.replace(self.unfinished.file(epochs))
-            for file in older:
-                if file != self.unfinished.file(epochs):
-                    file.unlink(missing_ok=True)
+        older = list(self.unfinished.folder.glob("epoch-*.ckpt"))
+        beside.replace(self.unfinished.file(epochs))
+        for file in older:
+            if file != self.unfinished.file(epochs):
+                file.unlink(missing_ok=True)
         self.kept = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         curves = Path(self.history.log_dir) / "metrics.csv"
         checkpoint[KEY] = {
-            "random": random_states(),
+            "random": random_state(),
             "history": curves.read_text() if curves.is_file() else "",
             "ended": self.ended,
         }

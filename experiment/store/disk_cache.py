@@ -21,7 +21,6 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from experiment.core import ranks
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
 
@@ -119,11 +118,8 @@ class DiskCache:
 
 
 def computed(rows: int, fill: Fill) -> Blocks:
-    """The rows in memory, computed in the blocks that a cache would have: the same numbers, kept nowhere.
-
-    Processes that work together divide the blocks.
-    """
-    return Blocks(ranks.divided(_ranges(rows), fill))
+    """Return the rows in memory, computed in the blocks that a cache would have: the same numbers, stored nowhere."""
+    return Blocks([fill(block) for block in _ranges(rows)])
 
 
 def _ranges(rows: int) -> list[range]:

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pandas as pd
@@ -31,13 +30,6 @@ from experiment.core.tables import MARKER, FinishedFold, Split
 
 IDENTITY = "identity.json"
 DIGITS = 12  # of the digest, in folder names: 48 bits
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for the length of the block."""
-    with TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, ParamSpec, TypeVar
 
-from experiment.core import ranks
 from experiment.core.errors import UserError, one_line
 from experiment.core.job_context import in_sweep
 
@@ -41,7 +40,7 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
                 raise
         except KeyboardInterrupt:
             message = "stopped; finished folds are kept, and the same command goes on with the others."
-        sys.exit(f"error: {message}" if ranks.is_first() else 1)
+        sys.exit(f"error: {message}")
 
     return wrapped
 

@@ -10,7 +10,6 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 
-from experiment.core import ranks
 from experiment.core.cost import cost, duration
 from experiment.core.tables import Split
 from experiment.core.timing import spend
@@ -110,10 +109,10 @@ class Progress:
 
     def callback(self) -> Callback:
         """A new callback that reports a Trainer's batches here."""
-        return _Batches(self)
+        return Timing(self)
 
 
-class _Batches(Callback):
+class Timing(Callback):
     """Counts training images, and the time the model waits for them."""
 
     def __init__(self, progress: Progress) -> None:
@@ -136,7 +135,7 @@ class _Batches(Callback):
         self.since = now
         epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
         self.progress.trained(
-            len(batch["image"]) * ranks.size(),
+            len(batch["image"]),
             trainer.global_step,
             epochs * int(trainer.num_training_batches) if epochs else None,
             trainer.current_epoch + 1,
