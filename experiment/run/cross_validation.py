@@ -82,13 +82,13 @@ class CrossValidation:
             recipe: the model.
             work: finishes what is missing; one after the other if not given.
         """
-        recipes = list(recipe.everyone())
+        recipes = list(recipe.with_inputs())
         for taken in recipes:
             self._refuse_other(taken)
             self._refuse_namesake(taken)
         selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
         missing = [(taken, split) for taken, split in selected if self.run_of(taken).fold(split) is None]
-        with self.progress.job([taken.title for taken, _ in missing]):
+        with self.progress.job([(taken.title, taken.epochs) for taken, _ in missing]):
             (work or one_by_one)(self, missing)
         return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]
 
@@ -188,7 +188,8 @@ class CrossValidation:
                 save(model, trainer, folder / "model.ckpt")
             else:
                 own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
-                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder, unfinished)
+                timing = self.progress.callback(recipe.title, split)
+                fit(model, self.data, recipe.trainer, [*own, *watchers, timing], logger, folder, unfinished)
                 table = predict(model, self.data, recipe.trainer, own, folder)
             table.to_parquet(folder / "predictions.parquet", index=False)
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
@@ -218,8 +219,7 @@ def one_by_one(validation: CrossValidation, missing: Missing) -> None:
     while waiting:
         put_off = []
         for recipe, split in waiting:
-            with validation.progress.fold(recipe.title, split):
-                fold = validation.finish(recipe, split)
+            fold = validation.finish(recipe, split)
             if fold is None:
                 put_off.append((recipe, split))
                 validation.progress.held(recipe.title, split, validation.held(recipe, split))

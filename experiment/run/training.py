@@ -57,16 +57,23 @@ def on_one_device(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**config, "strategy": "auto", "devices": 1} if is_ddp(config) else config
 
 
-def check_processes(trainer: Mapping[str, Any], parallel: int | str) -> None:
-    """Refuse several devices for a fold without ``trainer=ddp``, and ``trainer=ddp`` for several folds at a time.
+def check_parallel(trainer: Mapping[str, Any], parallel: int | str) -> None:
+    """Refuse ``trainer=ddp`` for several folds at a time.
 
     Raises:
-        UserError: naming the setting.
+        UserError: both are set.
     """
-    if is_ddp(trainer):
-        if parallel not in ("auto", 1):
-            raise UserError(f"folds.parallel={parallel} does not go with trainer=ddp, which trains fold by fold; take 1.")
-    elif make_trainer(trainer, logger=False, enable_checkpointing=False).num_devices > 1:
+    if is_ddp(trainer) and parallel not in ("auto", 1):
+        raise UserError(f"folds.parallel={parallel} does not go with trainer=ddp, which trains fold by fold; take 1.")
+
+
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Build a Trainer, and refuse several devices without ``trainer=ddp``.
+
+    Raises:
+        UserError: what Lightning or this function refuses.
+    """
+    if make_trainer(trainer, logger=False, enable_checkpointing=False).num_devices > 1 and not is_ddp(trainer):
         strategy = trainer.get("strategy", "auto")
         raise not_allowed(f"trainer.devices={trainer['devices']} with trainer.strategy", strategy, [DDP])
 
