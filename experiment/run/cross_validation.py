@@ -36,7 +36,7 @@ from experiment.store.shared import keep
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import Tracker
 
-POLL = 2.0  # seconds between looks at folds that other jobs are at
+POLL = 2.0  # seconds between attempts at folds that other jobs work on
 
 Missing = Sequence[tuple[Recipe, Split]]
 Work = Callable[["CrossValidation", Missing], None]
@@ -122,13 +122,13 @@ class CrossValidation:
                 )
 
     def run_of(self, recipe: Recipe) -> Run:
-        """Where the folds of a recipe lie, or will."""
+        """Return the run that holds the folds of a recipe."""
         if recipe.finished is not None:
             return Run(recipe.finished, recipe.record)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
-        """The finished fold, fitted now if it is not there yet; None while another job is at it or at one it is built on."""
+        """Return the finished fold, fitting it if needed; None while another job works on it or on one of its inputs."""
         run = self.run_of(recipe)
         if (finished := run.fold(split)) is not None:
             return finished
@@ -163,7 +163,7 @@ class CrossValidation:
         return FinishedFold(run.path / split.name)
 
     def held(self, recipe: Recipe, split: Split) -> Holder | None:
-        """Which job is at this fold."""
+        """Return which job works on this fold."""
         return holder(self.run_of(recipe).beside(split, "lease"))
 
     def _fit(
@@ -175,7 +175,7 @@ class CrossValidation:
         folder: Path,
         unfinished: Unfinished,
     ) -> dict[str, Any]:
-        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
+        """Fit one model on one fold, write checkpoint and predictions into `folder`; return what its marker says."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, kind_of(recipe.module)), verbose=False)
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
@@ -214,7 +214,7 @@ class CrossValidation:
 
 
 def one_by_one(validation: CrossValidation, missing: Missing) -> None:
-    """Finish these folds in this process; those that other jobs are at come last."""
+    """Finish these folds in this process; those that other jobs work on come last."""
     waiting = list(missing)
     while waiting:
         put_off = []

@@ -221,7 +221,7 @@ def test_a_kept_epoch_that_cannot_be_read_is_removed_and_said(data, uncut, tmp_p
     unfinished = Unfinished(tmp_path / "unfinished", 0)
     unfinished.folder.mkdir()
     unfinished.file(2).write_bytes(b"half a file")
-    with pytest.warns(UserWarning, match=r"epoch-2.ckpt cannot be read .* the fold starts anew"):
+    with pytest.warns(UserWarning, match=r"epoch-2.ckpt cannot be read .* the fold starts again"):
         assert same(uncut, fitted(data, tmp_path / "anew", unfinished))
 
 
