@@ -1,22 +1,13 @@
 """Report on finished runs, or compare them: `python report.py run=runs/ensemble-…`. See conf/report.yaml."""
 
-from pathlib import Path
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from experiment.core.build import plain
-from experiment.terminal.cli import one_line_errors
-
-CONF = Path(__file__).resolve().parent / "conf"
+from experiment.terminal.cli import command
 
 
-@one_line_errors
-@hydra.main(config_path=str(CONF), config_name="report")
-@one_line_errors
-def main(cfg: DictConfig) -> None:
-    """Read the runs, gather what they prove, write the page. Nothing is trained."""
-    config = plain(cfg)
+@command("report")
+def main(config: dict[str, Any]) -> None:
+    """Read the runs and write the page. Nothing is trained."""
     from experiment.report.requests import build_report, load_runs
     from experiment.terminal.consoles import out
 

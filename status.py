@@ -1,23 +1,15 @@
-"""What runs and sweeps are at: `python status.py`, or `watch=5` to keep looking. See conf/status.yaml."""
+"""What runs and sweeps are doing: `python status.py`, or `watch=5` to keep looking. See conf/status.yaml."""
 
 import time
 from pathlib import Path
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from experiment.core.build import plain
-from experiment.terminal.cli import one_line_errors
-
-CONF = Path(__file__).resolve().parent / "conf"
+from experiment.terminal.cli import command
 
 
-@one_line_errors
-@hydra.main(config_path=str(CONF), config_name="status")
-@one_line_errors
-def main(cfg: DictConfig) -> None:
+@command("status")
+def main(config: dict[str, Any]) -> None:
     """Read the folder of all runs and show what is there. Nothing is written."""
-    config = plain(cfg)
     from experiment.sweep.status import print_status
     from experiment.terminal.consoles import out
 

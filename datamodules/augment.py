@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from experiment.core import ranks
 from experiment.core.errors import UserError
 from experiment.core.symmetry import apply_symmetry, symmetry_indices
 
@@ -36,7 +35,7 @@ class Augment(nn.Module):
 
     def draw(self, count: int) -> Tensor:
         """Draw the symmetry of each image, (B,): indices of `experiment.core.symmetry.apply_symmetry`."""
-        return torch.tensor(self.symmetries)[ranks.own(lambda n: torch.randint(len(self.symmetries), (n,)), count)]
+        return torch.tensor(self.symmetries)[torch.randint(len(self.symmetries), (count,))]
 
     def forward(self, images: Tensor, symmetry: Tensor) -> Tensor:
         """Augment square images (B, C, H, H) in [0, 1] with these symmetries (B,)."""
@@ -54,4 +53,4 @@ class Augment(nn.Module):
 
     def _uniform(self, images: Tensor) -> Tensor:
         """Draw uniform values in [-1, 1), one per image."""
-        return (ranks.own(lambda n: torch.rand(n, 1, 1, 1), len(images)) * 2 - 1).to(images)
+        return (torch.rand(len(images), 1, 1, 1) * 2 - 1).to(images)

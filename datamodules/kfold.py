@@ -17,8 +17,6 @@ from datamodules.audit import audit
 from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
-from datamodules.shared_batches import SharedBatches
-from experiment.core import ranks
 from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import file_digest
@@ -167,12 +165,11 @@ class KFoldDataModule(FoldData):
         positions = [self._position[sample] for sample in sample_ids]
         # The rest of an epoch may be one image, and batch norm cannot train on one.
         drop_last = train and len(positions) > self.batch_size
-        batches: dict[str, Any] = {"batch_size": self.shown, "drop_last": drop_last}
-        if train:
-            batches = {"batch_sampler": SharedBatches(len(positions), self.batch_size, drop_last)}
         return DataLoader(
             _Rows(self, positions, train),
-            **batches,
+            batch_size=self.batch_size if train else self.shown,
+            shuffle=train,
+            drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=train and self.num_workers > 0,
             collate_fn=_as_is,
@@ -183,12 +180,12 @@ class KFoldDataModule(FoldData):
         return self._loader(self.split.fit, train=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the val part, or of this process's share of it."""
-        return self.rows_loader(ranks.share(self.split.val))
+        """Batches of the val part."""
+        return self.rows_loader(self.split.val)
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader for each of `predict_parts`, or of this process's share of it."""
-        return [self.rows_loader(ranks.share(getattr(self.split, part))) for part in self.predict_parts]
+        """One loader for each of `predict_parts`."""
+        return [self.rows_loader(getattr(self.split, part)) for part in self.predict_parts]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """On the device: to float RGB in [0, 1], and augmentation where the loader asked for it."""

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 
 from experiment.run.cores import sleep_while_waiting
@@ -35,11 +34,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def as_if_no_job_had_run() -> Iterator[None]:
-    """A job sets as many threads as suit its folds, and leaves a copy of its process for the next one."""
+    """A job sets as many threads as suit its folds."""
     yield
     torch.set_num_threads(THREADS)
-    if jobs := sys.modules.get("experiment.run.parallel"):
-        jobs._clones.clear()
 
 
 @pytest.fixture(scope="session")

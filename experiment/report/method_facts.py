@@ -158,7 +158,7 @@ def _trunk(run: Run) -> Mapping[str, Any]:
 
 
 def _inputs(run: Run) -> list[str]:
-    return list(next(iter(run.markers.values()), {}).get("inputs", {}))
+    return [member.title for member in run.inputs().values()]
 
 
 def _how_fitted(run: Run) -> str:

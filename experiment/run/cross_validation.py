@@ -3,17 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pytorch_lightning import seed_everything
 
-from experiment.core import ranks
 from experiment.core.build import class_of
 from experiment.core.contracts import FoldData, LearnsFromTables
 from experiment.core.environment import environment
@@ -26,21 +23,20 @@ from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import scores_by_part
 from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import return_memory
-from experiment.run.launching import meet
 from experiment.run.merge import merge
 from experiment.run.recipe import Recipe
 from experiment.run.resume import Unfinished
-from experiment.run.training import fit, make_callbacks, make_trainer, predict, save
+from experiment.run.training import fit, make_callbacks, make_trainer, on_one_device, predict, save
 from experiment.store.attempt import attempt
 from experiment.store.disk_cache import DiskCache
 from experiment.store.lease import Holder, holder
 from experiment.store.results import Result
-from experiment.store.runs import Run, scratch
+from experiment.store.runs import Run
 from experiment.store.shared import keep
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import Tracker
 
-POLL = 2.0  # seconds between looks at folds that other jobs are at
+POLL = 2.0  # seconds between attempts at folds that other jobs work on
 
 Missing = Sequence[tuple[Recipe, Split]]
 Work = Callable[["CrossValidation", Missing], None]
@@ -92,18 +88,14 @@ class CrossValidation:
             recipe: the model.
             work: finishes what is missing; one after the other if not given.
         """
-        recipes = list(recipe.everyone())
+        recipes = list(recipe.with_inputs())
         for taken in recipes:
             self._refuse_other(taken)
             self._refuse_namesake(taken)
         selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
-        # Where processes work together the first alone looks: others may see a fold that was finished meanwhile.
-        seen = [ranks.is_first() and self.run_of(taken).fold(split) is None for taken, split in selected]
-        meet(self.config.get("trainer", {}), any(seen))
-        missing = list(compress(selected, ranks.first(lambda: seen)))
-        with self.progress.job([taken.title for taken, _ in missing]):
+        missing = [(taken, split) for taken, split in selected if self.run_of(taken).fold(split) is None]
+        with self.progress.job([(taken.title, taken.epochs) for taken, _ in missing]):
             (work or one_by_one)(self, missing)
-        ranks.part()
         return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]
 
     def _refuse_other(self, recipe: Recipe) -> None:
@@ -136,55 +128,49 @@ class CrossValidation:
                 )
 
     def run_of(self, recipe: Recipe) -> Run:
-        """Where the folds of a recipe lie, or will."""
+        """Return the run that holds the folds of a recipe."""
         if recipe.finished is not None:
             return Run.load(recipe.finished, recipe.title)
         return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
 
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
-        """The finished fold, fitted now if it is not there yet; None while another job is at it or at one it is built on."""
+        """Return the finished fold, fitting it if needed; None while another job works on it or on one of its inputs."""
         run = self.run_of(recipe)
-        if (finished := ranks.first(lambda: run.fold(split))) is not None:
+        if (finished := run.fold(split)) is not None:
             return finished
         inputs = {}
         for name, needed in recipe.inputs.items():
             if (fold := self.finish(needed, split)) is None:
                 return None
             inputs[name] = fold
-        with (
-            attempt(run.beside(split, "lease"), run.beside(split, "failed")) if ranks.is_first() else nullcontext(True) as held
-        ):
-            ours, finished = ranks.first(lambda: (held, run.fold(split)))  # another job may have finished it just now
+        with attempt(run.beside(split, "lease"), run.beside(split, "failed")) as ours:
+            finished = run.fold(split)  # another job may have finished it just now
             if not ours or finished is not None:
                 return finished
             return self._finish(recipe, split, inputs, run)
 
     def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
         """Fit and store a fold whose lease this process holds."""
-        if ranks.is_first():
-            run.write_once("splits.parquet", self.splits.table)
-            run.remove_half_written(split)
+        run.write_once("splits.parquet", self.splits.table)
+        run.remove_half_written(split)
         unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
+            "titles": {name: needed.title for name, needed in recipe.inputs.items()},
             "versions": environment(),
             **({"resumed_after_epochs": unfinished.epochs} if unfinished.epochs else {}),
         }
         started = time.perf_counter()
-        # The first writes; what others write of their own accord goes away with its folder.
-        place = run.writing(split, marker) if ranks.is_first() else scratch()
-        with place as folder, recording() as stages:
+        with run.writing(split, marker) as folder, recording() as stages:
             marker |= self._fit(recipe, split, inputs, run, folder, unfinished)
             marker |= {"seconds": round(time.perf_counter() - started, 2), **stages.summary()}
-        if ranks.is_first():
-            unfinished.clear()
-        ranks.wait()
+        unfinished.clear()
         return_memory()
         return FinishedFold(run.path / split.name)
 
     def held(self, recipe: Recipe, split: Split) -> Holder | None:
-        """Which job is at this fold."""
+        """Return which job works on this fold."""
         return holder(self.run_of(recipe).beside(split, "lease"))
 
     def _fit(
@@ -196,7 +182,7 @@ class CrossValidation:
         folder: Path,
         unfinished: Unfinished,
     ) -> dict[str, Any]:
-        """Fit one model on one fold and write checkpoint and predictions into `folder`; returns what to note of it."""
+        """Fit one model on one fold, write checkpoint and predictions into `folder`; return what its marker says."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, kind_of(recipe.module)), verbose=False)
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
@@ -205,10 +191,12 @@ class CrossValidation:
         with self.tracker.fold(run.path, split.name, config) as logger:
             if isinstance(model, LearnsFromTables):
                 table = self._combine(model, split, inputs)
-                save(model, make_trainer(recipe.trainer, logger=False, enable_checkpointing=False), folder / "model.ckpt")
+                trainer = make_trainer(on_one_device(recipe.trainer), logger=False, enable_checkpointing=False)
+                save(model, trainer, folder / "model.ckpt")
             else:
                 own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
-                fit(model, self.data, recipe.trainer, [*own, *watchers, self.progress.callback()], logger, folder, unfinished)
+                timing = self.progress.callback(recipe.title, split)
+                fit(model, self.data, recipe.trainer, [*own, *watchers, timing], logger, folder, unfinished)
                 table = predict(model, self.data, recipe.trainer, own, folder, self._features)
             table.to_parquet(folder / "predictions.parquet", index=False)
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
@@ -218,7 +206,7 @@ class CrossValidation:
         return {
             "how_fitted": model.how_fitted,
             "scores": scores,
-            **({"shared": keep(self.root, shared)} if shared and ranks.is_first() else {}),
+            **({"shared": keep(self.root, shared)} if shared else {}),
         }
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
@@ -233,13 +221,12 @@ class CrossValidation:
 
 
 def one_by_one(validation: CrossValidation, missing: Missing) -> None:
-    """Finish these folds in this process; those that other jobs are at come last."""
+    """Finish these folds in this process; those that other jobs work on come last."""
     waiting = list(missing)
     while waiting:
         put_off = []
         for recipe, split in waiting:
-            with validation.progress.fold(recipe.title, split):
-                fold = validation.finish(recipe, split)
+            fold = validation.finish(recipe, split)
             if fold is None:
                 put_off.append((recipe, split))
                 validation.progress.held(recipe.title, split, validation.held(recipe, split))

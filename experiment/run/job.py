@@ -5,57 +5,53 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment.core import ranks
 from experiment.core.build import build
-from experiment.core.contracts import FoldData
-from experiment.core.identity import digest
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.data_parallel import check
 from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
-from experiment.run.recipe import Recipe, plan
-from experiment.run.training import make_trainer
+from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import NoTracker
 
-SHORT = 3.0  # seconds: in a sweep, folds that take less are not told one by one
-_read: dict[str, tuple[FoldData, Splits]] = {}  # by what decides it; the last one only
+SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
 
-def prepare(config: Mapping[str, Any], told: Console) -> tuple[CrossValidation, Recipe]:
-    """What is cross-validated, and the recipe of the model.
+def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidation, Recipe]:
+    """Check all settings, read the images and split them.
 
     Args:
         config: the resolved config.
-        told: where notes and progress go.
+        console: where notes and progress go.
+
+    Returns:
+        The cross-validation, and the recipe of the model.
 
     Raises:
         UserError: settings or data that cannot be used.
     """
     quiet()
-    keep_freed_memory()
-    data, scheme = build(config["data"]), build(config["folds"])
-    tracker = build(config["logger"]) if ranks.is_first() else NoTracker()
-    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0, watchers=config["callbacks"])
-    check(make_trainer(config["trainer"], logger=False, enable_checkpointing=False), config)
+    scheme = build(config["folds"])
+    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
+    check(recipe, config, scheme)
+    validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
     if not in_sweep():
-        splits = scheme.split(data.load(), config["seed"])
-        told.print(describe(data.samples, scheme), highlight=False)
-    else:  # trials that run in one process mostly read the same images, and split them alike
-        asked = digest([config["data"], config["folds"], config["seed"]])
-        if asked not in _read:
-            _read.clear()
-            _read[asked] = data, scheme.split(data.load(), config["seed"])
-        data, splits = _read[asked]
-    progress = Progress(told, least=SHORT if in_sweep() else 0.0)
-    return CrossValidation(data, splits, scheme, config, tracker, progress), recipe
+        console.print(describe(validation.data.samples, validation.scheme), highlight=False)
+    return validation, recipe
+
+
+def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None = None) -> CrossValidation:
+    """Build the parts of a checked config and read the images; in a worker the `splits` are those of the first process."""
+    quiet()
+    keep_freed_memory()
+    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    samples = data.load()
+    return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracker, progress)
 
 
 def describe(samples: SampleTable, scheme: FoldScheme) -> str:
-    """What was read and how it is split, in two lines."""
+    """Say what was read and how it is split, in two lines."""
     counts = ", ".join(f"{name} {(samples.target == index).sum()}" for index, name in enumerate(samples.classes))
     groups = len(set(samples.group))
     by = f"{groups} groups" if samples.grouped else "no groups given: each image is its own, so nothing keeps patients apart"

@@ -44,8 +44,7 @@ def publish(
     for run in unseen:
         if tracker.summary(_summary(run, content, data, named_values(objective, run.path), asked=run == results[-1].run)):
             write_text(run.path / SHOWN, json.dumps([*_seen_by(run), tracker.name]))
-    shown = not tracker.name or all(tracker.name in _seen_by(run) for run in unseen)
-    return Published(file, list(content.headline), shown) if file.exists() else None
+    return Published(file, list(content.headline)) if file.exists() else None
 
 
 def _seen_by(run: Run) -> list[str]:

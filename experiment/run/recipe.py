@@ -12,7 +12,8 @@ from experiment.core.build import build, class_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import Record, decisive, digest
-from experiment.run.training import make_callbacks, make_trainer
+from experiment.run.folds import FoldScheme
+from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
 
 # What the engine reads in a model's config; everything else goes to the constructor of its class.
@@ -25,13 +26,13 @@ class Recipe:
 
     Attributes:
         name: first part of its run folder's name.
-        title: how tables call it; inside an ensemble the member's name.
+        title: its name in tables; inside an ensemble the member's name.
         module: config of the `FoldModel`: its `_target_` and constructor arguments.
         trainer: arguments of the Lightning Trainer.
         callbacks: configs of the callbacks that take part in fitting, by name.
         inputs: recipes of the models it is built on.
         record: everything that decides its numbers, but for data, folds and seed.
-        finished: folder of a run that is taken as it is; nothing of it is trained.
+        finished: folder of a finished run that is used; nothing of it is trained.
     """
 
     name: str
@@ -43,21 +44,26 @@ class Recipe:
     inputs: Mapping[str, "Recipe"] = field(default_factory=dict)
     finished: Path | None = None
 
-    def everyone(self) -> Iterator["Recipe"]:
-        """The models this one is built on, deepest first and each identity once, then itself."""
+    def with_inputs(self) -> Iterator["Recipe"]:
+        """Yield the models this one is built on, deepest first and each identity once, then itself."""
         seen = set()
-        for recipe in [*(r for i in self.inputs.values() for r in i.everyone()), self]:
+        for recipe in [*(r for i in self.inputs.values() for r in i.with_inputs()), self]:
             if (identity := digest(recipe.record)) not in seen:
                 seen.add(identity)
                 yield recipe
 
     @property
     def trained(self) -> bool:
-        """Whether gradient steps are taken: not for what learns from tables, and not without epochs."""
+        """Return whether gradient steps are taken: not for a model that learns from tables, and not without epochs."""
         return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module), "fit_tables")
 
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a fold takes; 1 for a model that is not trained, or that trains without a limit."""
+        return max(1, self.trainer["max_epochs"]) if self.trained else 1
+
     def model(self, classes: tuple[str, ...]) -> FoldModel:
-        """A new, unfitted model."""
+        """Return a new, unfitted model."""
         built = build(self.module, classes=list(classes), **({"inputs": list(self.inputs)} if self.inputs else {}))
         assert isinstance(built, FoldModel)
         return built
@@ -68,16 +74,14 @@ def plan(
     trainer: Mapping[str, Any],
     has_val: bool,
     title: str = "",
-    watchers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Recipe:
-    """The recipe of a resolved model config. Nothing is read or trained, but wrong settings are found.
+    """Return the recipe of a resolved model config. Nothing is read or trained.
 
     Args:
         model: the resolved ``model`` section.
         trainer: the resolved ``trainer`` section; a model's own ``trainer`` keys go over it.
         has_val: whether folds keep val rows.
-        title: how tables call the model; its name where empty.
-        watchers: callbacks of the job, which are no part of the recipe.
+        title: the model's name in tables; its own name where empty.
 
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
@@ -104,7 +108,7 @@ def plan(
     module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
     callbacks = model.get("callbacks", {})
     files = kind.files(model)
-    record = {
+    record: dict[str, Any] = {
         "model": _without(decisive("model", module), files),
         "files": files,
         # A model that takes no gradient step has no use for the trainer's settings, but its features have a precision.
@@ -114,12 +118,31 @@ def plan(
         "callbacks": {name: decisive("callback", callback) for name, callback in callbacks.items()},
         "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
     }
-    recipe = Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
-    make_trainer(own_trainer, logger=False, enable_checkpointing=False)
-    make_callbacks({**callbacks, **(watchers or {})}, has_val)
-    with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
-        recipe.model(("absent", "present"))
-    return recipe
+    if is_ddp(own_trainer) and own_trainer.get("max_epochs"):  # each process has batches of its own
+        record["processes"] = make_trainer(own_trainer, logger=False, enable_checkpointing=False).num_devices
+    return Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
+
+
+def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:
+    """Build each trainer, callback and model of a job once, so that wrong settings are found before any work.
+
+    Args:
+        recipe: the model.
+        config: the resolved config of the job.
+        scheme: how its folds are made and run.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    recipes = [one for one in recipe.with_inputs() if one.finished is None]
+    check_parallel(config["trainer"], scheme.parallel)
+    for trainer in {digest(trainer): trainer for trainer in [config["trainer"], *(one.trainer for one in recipes)]}.values():
+        check_devices(trainer)
+    make_callbacks(config["callbacks"], scheme.val > 0)
+    for one in recipes:
+        make_callbacks(one.callbacks, scheme.val > 0)
+        with torch.device("meta"):  # finds wrong settings without the memory or the weights; any classes do
+            one.model(("absent", "present"))
 
 
 def _without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
@@ -132,7 +155,7 @@ def _without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def _finished(path: Path, title: str) -> Recipe:
-    """A run that is there already, named by its folder. Its name carries the digest of all that decided its numbers."""
+    """Return the recipe of a finished run. Its folder's name carries the digest of all that decided its numbers."""
     run = Run.load(path)
     module = {key: value for key, value in run.config["model"].items() if key not in ENGINE_KEYS}
     return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, finished=run.path)

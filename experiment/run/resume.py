@@ -1,7 +1,7 @@
-"""A fold that was cut short goes on from the last epoch that was kept, and ends with the weights of one that was not.
+"""A fold that was cut short resumes from its last stored epoch, and ends with the same weights as one that was not.
 
-An epoch is kept in one file in a hidden folder beside the fold: what Lightning's checkpoints hold, the state of every random
-number generator, and the curves so far. It is written between two epochs, when nothing of the next one has been drawn yet.
+An epoch is stored in one file in a hidden folder next to the fold: what Lightning's checkpoints hold, the state of every
+random number generator, and the curves so far. It is written between two epochs, when nothing of the next one has been drawn.
 """
 
 import csv
@@ -12,7 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
 
-from experiment.run.random_state import random_states, set_random_state
+from experiment.run.random_state import random_state, set_random_state
 from experiment.store.files import replacing
 
 KEY = "resume"  # of what is added to Lightning's checkpoint
@@ -29,11 +28,11 @@ KEY = "resume"  # of what is added to Lightning's checkpoint
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What is kept of a fold while it is fitted.
+    """The stored epochs of a fold that is being fitted.
 
     Attributes:
-        folder: where; it is there only while there is something to keep.
-        every: seconds between two kept epochs, so that short fits pay nothing; 0 keeps each, None none.
+        folder: where; it exists only while an epoch is stored.
+        every: seconds between two stored epochs, so that short fits pay nothing; 0 stores each, None none.
     """
 
     folder: Path
@@ -41,11 +40,11 @@ class Unfinished:
 
     @property
     def epochs(self) -> int:
-        """How many epochs need not be trained again."""
+        """Return how many epochs need not be trained again."""
         return max((_epoch(file) for file in self.folder.glob("epoch-*.ckpt")), default=0)
 
     def checkpoint(self) -> Path | None:
-        """The kept epoch, if there is one and it can be read; what cannot be read is removed."""
+        """Return the stored epoch, None without one; a file that cannot be read is removed."""
         if not (epochs := self.epochs):
             return None
         path = self.file(epochs)
@@ -53,16 +52,16 @@ class Unfinished:
             if KEY in torch.load(path, weights_only=True, mmap=True, map_location="cpu"):
                 return path
         except Exception as error:  # whatever is wrong with it, the fold can be fitted from the start
-            warnings.warn(f"{path} cannot be read ({error}); the fold starts anew.", stacklevel=2)
+            warnings.warn(f"{path} cannot be read ({error}); the fold starts again.", stacklevel=2)
         self.clear()
         return None
 
     def file(self, epochs: int) -> Path:
-        """Where the state after so many epochs is kept."""
+        """Return the file of the state after so many epochs."""
         return self.folder / f"epoch-{epochs}.ckpt"
 
     def clear(self) -> None:
-        """Nothing of it is needed any longer."""
+        """Remove all stored epochs."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -71,13 +70,13 @@ def _epoch(file: Path) -> int:
 
 
 class KeepEpochs(Callback):
-    """Keeps epochs of a fit, and takes up the one that Lightning has loaded.
+    """Stores epochs of a fit, and resumes from the one that Lightning has loaded.
 
-    It comes first among the callbacks: what others do at the start of an epoch, they do again when that epoch is taken up.
+    It comes first among the callbacks: what others do at the start of an epoch, they do again when that epoch is resumed.
 
     Args:
         unfinished: where, and how often.
-        history: the fit's curves, which are kept and go on too.
+        history: the fit's curves, which are stored and resumed too.
     """
 
     def __init__(self, unfinished: Unfinished, history: CSVLogger) -> None:
@@ -98,54 +97,53 @@ class KeepEpochs(Callback):
             trainer.should_stop = True  # Lightning then takes no step, and starts no epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lightning has put its own answer to SIGTERM in the place of whoever started this process.
+        """Put back the handler of SIGTERM that Lightning has replaced.
 
-        It would end the job after the epoch. But Slurm gives notice by this signal, and does not queue a job again that ends
-        by itself: submitit's answer is to go on. A process among others is to end at once.
+        Lightning's would end the job after the epoch. But Slurm gives notice by this signal, and does not requeue a job that
+        ends by itself: submitit's handler goes on. A worker's handler ends it at once.
         """
         if callable(self.on_sigterm) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self.on_sigterm)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Nothing of this epoch has been drawn: it is as the last one has left it, and here it is taken up again."""
+        """Store the last epoch, or resume from it: nothing of this epoch has been drawn yet."""
         if self.loaded:
             # Lightning would go on inside an epoch, with the batches that it drew before this hook.
             trainer.fit_loop.on_iteration_done()
             trainer.fit_loop.epoch_loop.restarting = False
-            set_random_state(self.loaded["random"], trainer.global_rank)
+            set_random_state(self.loaded["random"])
             self.loaded = None
         elif trainer.current_epoch:
             self._keep(trainer, trainer.current_epoch)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What comes after training may take long too."""
+        """Store the last epoch: what comes after training may take long too."""
         self._keep(trainer, trainer.current_epoch, ended=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What other callbacks do now may draw random numbers."""
+        """Restore the random state of a resumed fit: other callbacks may draw random numbers now."""
         if self.loaded:
-            set_random_state(self.loaded["random"], trainer.global_rank)
+            set_random_state(self.loaded["random"])
 
     def _keep(self, trainer: Trainer, epochs: int, ended: bool = False) -> None:
         every = self.unfinished.every
-        due = every is not None and time.monotonic() - self.kept >= every
-        if not trainer.strategy.broadcast(due):  # of several processes the first decides
+        if every is None or time.monotonic() - self.kept < every:
             return
         self.ended = ended
         self.history.save()
         self.unfinished.folder.mkdir(parents=True, exist_ok=True)
         path = self.unfinished.file(epochs)
-        with replacing(path) if trainer.is_global_zero else nullcontext(path) as temporary:  # Lightning writes in rank 0
+        with replacing(path) as temporary:
             trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            for file in set(self.unfinished.folder.glob("epoch-*.ckpt")) - {path}:
+        for file in self.unfinished.folder.glob("epoch-*.ckpt"):
+            if file != path:
                 file.unlink(missing_ok=True)
         self.kept = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         curves = Path(self.history.log_dir) / "metrics.csv"
         checkpoint[KEY] = {
-            "random": random_states(),
+            "random": random_state(),
             "history": curves.read_text() if curves.is_file() else "",
             "ended": self.ended,
         }

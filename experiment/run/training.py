@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,20 +15,22 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from experiment.core import ranks
 from experiment.core.build import build
 from experiment.core.contracts import FoldData, FoldModel, ReadsFeatures
+from experiment.core.errors import UserError, not_allowed
 from experiment.core.tables import Part, predictions
 from experiment.core.timing import stage
-from experiment.run.data_parallel import apart, together
 from experiment.run.features import FeatureReader
 from experiment.run.hardware import best_precision
 from experiment.run.resume import KeepEpochs, Unfinished
 from experiment.store.disk_cache import DiskCache
+from experiment.terminal.progress import Timing
+
+DDP = "ddp_spawn"  # the strategy of trainer=ddp
 
 
 def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
-    """A Lightning Trainer; ``precision='auto'`` takes what the device does best.
+    """Return a Lightning Trainer; ``precision='auto'`` takes what the device does best.
 
     Args:
         config: its ``_target_`` and arguments.
@@ -41,17 +42,48 @@ def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     precision = config.get("precision")
     resolved = {**config, "precision": best_precision(config["accelerator"]) if precision == "auto" else precision}
     if os.environ.get("SLURM_NTASKS") == "1" and "plugins" not in config:
-        # Lightning would take Slurm's one task for all of a distributed job, and requeue it by itself.
+        # Lightning would take Slurm's one task for a distributed job, and requeue it.
         further["plugins"] = [*further.get("plugins", []), LightningEnvironment()]
     trainer = build(resolved, **further)
     assert isinstance(trainer, Trainer)
     return trainer
 
 
+def is_ddp(config: Mapping[str, Any]) -> bool:
+    """Return whether several processes take the gradient steps of a fold together (``trainer=ddp``)."""
+    return config.get("strategy") == DDP
+
+
+def on_one_device(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a trainer's settings for all work but the gradient steps of ``trainer=ddp``."""
+    return {**config, "strategy": "auto", "devices": 1} if is_ddp(config) else config
+
+
+def check_parallel(trainer: Mapping[str, Any], parallel: int | str) -> None:
+    """Refuse ``trainer=ddp`` for several folds at a time.
+
+    Raises:
+        UserError: both are set.
+    """
+    if is_ddp(trainer) and parallel not in ("auto", 1):
+        raise UserError(f"folds.parallel={parallel} does not go with trainer=ddp, which trains fold by fold; take 1.")
+
+
+def check_devices(trainer: Mapping[str, Any]) -> None:
+    """Build a Trainer, and refuse several devices without ``trainer=ddp``.
+
+    Raises:
+        UserError: what Lightning or this function refuses.
+    """
+    if make_trainer(trainer, logger=False, enable_checkpointing=False).num_devices > 1 and not is_ddp(trainer):
+        strategy = trainer.get("strategy", "auto")
+        raise not_allowed(f"trainer.devices={trainer['devices']} with trainer.strategy", strategy, [DDP])
+
+
 def make_callbacks(configs: Mapping[str, Mapping[str, Any]], has_val: bool) -> list[Callback]:
-    """New callbacks for one fold. Without val rows there is nothing to monitor, and who would monitor them is left out."""
-    wanted = [c for c in configs.values() if has_val or not str(c.get("monitor", "")).startswith("val/")]
-    return [build(config) for config in wanted]
+    """Return new callbacks for one fold. Without val rows those that monitor them are left out."""
+    used = [c for c in configs.values() if has_val or not str(c.get("monitor", "")).startswith("val/")]
+    return [build(config) for config in used]
 
 
 def fit(
@@ -65,21 +97,24 @@ def fit(
 ) -> None:
     """Fit `model` on the data's current split and write ``model.ckpt`` (best epoch where one is kept) and ``history.csv``.
 
-    With `unfinished`, epochs are kept there while it goes on, and a fit that was cut short is taken up.
+    With `unfinished`, epochs are stored there during the fit, and an interrupted fit is resumed.
+
+    Raises:
+        UserError: the processes of ``trainer=ddp`` have too few rows for a batch.
     """
-    steps = bool(config.get("max_epochs"))
-    if not steps and ranks.size() > 1:
-        unfinished = None  # each process then has a Trainer to itself, and would keep it for the others
-    config, further = together(config) if steps else (apart(config), {})
+    several = is_ddp(config) and bool(config.get("max_epochs"))
+    if several:  # timing, the tracker's logger and resuming need this process
+        callbacks, logger, unfinished = [c for c in callbacks if not isinstance(c, Timing)], None, None
+    else:
+        config = on_one_device(config)
     with TemporaryDirectory(dir=folder) as scratch:
-        kept = ranks.first(unfinished.checkpoint) if unfinished else None
+        checkpoint = unfinished.checkpoint() if unfinished else None
         for callback in callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = str(unfinished.folder / "best") if unfinished else scratch  # a fit taken up looks for it
+                callback.dirpath = str(unfinished.folder / "best") if unfinished else scratch  # a resumed fit looks there
         history = CSVLogger(save_dir=scratch, name="", version="")
         trainer = make_trainer(
             {**config, **({} if data.split.val else {"limit_val_batches": 0})},
-            **further,
             callbacks=[*([KeepEpochs(unfinished, history)] if unfinished else []), *callbacks],
             logger=[history, *([logger] if logger else [])],
             default_root_dir=folder,
@@ -87,14 +122,19 @@ def fit(
         )
         epochs = (trainer.max_epochs or 0) - (unfinished.epochs if unfinished else 0)
         with stage("train", epochs * len(data.split.fit)):
-            trainer.fit(model, datamodule=data, ckpt_path=kept, weights_only=True)
+            trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         best = getattr(trainer.checkpoint_callback, "best_model_path", "")
-        if best or (steps and ranks.size() > 1):
-            model.load_state_dict(ranks.first(lambda: _state(model, best)))
-        save(model, trainer, folder / "model.ckpt")
+        if best:
+            model.load_state_dict(torch.load(best, weights_only=True)["state_dict"])
         curves = Path(scratch) / "metrics.csv"
+        if several and not curves.exists():
+            raise UserError(
+                f"trainer=ddp: each process has a share of {len(data.split.fit)} rows, less than one batch; take a smaller "
+                "data.batch_size or fewer trainer.devices."
+            )
+        save(model, trainer, folder / "model.ckpt")
         if curves.exists():
             curves.rename(folder / "history.csv")
 
@@ -102,12 +142,6 @@ def fit(
 def _any_checkpoint(callbacks: Sequence[Callback]) -> bool:
     """Lightning refuses such a callback where checkpoints are off."""
     return any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-
-
-def _state(model: FoldModel, best: str) -> dict[str, Any]:
-    """Weights of the best epoch where one is kept, else as they are."""
-    state: dict[str, Any] = torch.load(best, weights_only=True)["state_dict"] if best else model.state_dict()
-    return state
 
 
 def save(model: FoldModel, trainer: Trainer, path: Path) -> None:
@@ -135,7 +169,7 @@ def predict(
     data.predict_parts = parts
     trainer = make_trainer(
         # A smoke run shortens fitting; predictions stay complete.
-        {**apart(config), "fast_dev_run": False, "limit_predict_batches": None},
+        {**on_one_device(config), "fast_dev_run": False, "limit_predict_batches": None},
         callbacks=list(callbacks), logger=False, default_root_dir=folder, enable_checkpointing=_any_checkpoint(callbacks),
     )  # fmt: skip
     rows = {part: list(getattr(data.split, part)) for part in parts}
@@ -154,9 +188,8 @@ def predict(
 
 
 def _in_order(batches: Sequence[tuple[list[str], torch.Tensor]], sample_ids: Sequence[str]) -> NDArray[Any]:
-    """Probabilities of these rows, each once, from batches of any rows of all processes: (N, K)."""
+    """Return the probabilities of these rows from batches in any order: (N, K)."""
     rows: dict[str, NDArray[Any]] = {}
-    shares = ranks.gathered([(ids, p.cpu().numpy()) for ids, p in batches])
-    for ids, probabilities in chain.from_iterable(shares):
-        rows.update(zip(ids, probabilities, strict=True))
+    for ids, probabilities in batches:
+        rows.update(zip(ids, probabilities.cpu().numpy(), strict=True))
     return np.stack([rows[sample] for sample in sample_ids])

@@ -43,12 +43,10 @@ class Published:
     Attributes:
         page: its file.
         headline: its first sentences: the best model, how sure that is, and whether it beats the next.
-        shown: whether the tracker has the summary of every run.
     """
 
     page: Path
     headline: Sequence[str]
-    shown: bool = True
 
     @classmethod
     def load(cls, run: Run) -> "Published":

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pandas as pd
@@ -35,13 +34,6 @@ IDENTITY = "identity.json"
 SAMPLES = "samples.parquet"
 BOOTSTRAP = "bootstrap.npz"
 DIGITS = 12  # of the digest, in folder names: 48 bits
-
-
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for the length of the block."""
-    with TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def write_samples(samples: SampleTable, path: Path) -> None:
@@ -160,10 +152,11 @@ class Run:
         return curves
 
     def inputs(self) -> dict[str, "Run"]:
-        """The runs that this one is built on, by the name it has for them."""
+        """Return the runs that this one is built on, by their names in its config; titles are those of its tables."""
         first: Mapping[str, Any] = next(iter(self.markers.values()), {})
+        titles = first.get("titles", {})
         return {
-            name: Run.load((self.path.parent / folder).parents[1], name)  # <run>/repeat-0/fold-0
+            name: Run.load((self.path.parent / folder).parents[1], titles.get(name, name))  # <run>/repeat-0/fold-0
             for name, folder in first.get("inputs", {}).items()
         }
 

@@ -1,26 +1,45 @@
-"""Errors at the command line: one line that says what is wrong, what is allowed and the way out; exit code 1."""
+"""Commands: a config from the command line, and a user's errors in one line that says what is wrong and what is allowed."""
 
 import functools
 import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from experiment.core import ranks
+import hydra
+from omegaconf import DictConfig
+
+from experiment.core.build import plain
 from experiment.core.errors import UserError, one_line
 from experiment.core.job_context import in_sweep
 
 P = ParamSpec("P")
 R = TypeVar("R")
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def command(config_name: str) -> Callable[[Callable[[dict[str, Any]], R]], Callable[[], R]]:
+    """Make a function of a resolved config a command, whose config ``conf/<config_name>.yaml`` is composed by Hydra."""
+
+    def decorated(main: Callable[[dict[str, Any]], R]) -> Callable[[], R]:
+        @functools.wraps(main)
+        @one_line_errors  # finds mistakes in the job
+        def job(config: DictConfig) -> R:
+            return main(plain(config))
+
+        composed: Callable[[], R] = hydra.main(config_path=str(CONF), config_name=config_name)(job)
+        return one_line_errors(composed)  # finds mistakes in the command line
+
+    return decorated
 
 
 def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
-    """Print the user's mistakes as one line; let everything else, which is ours, show its traceback.
+    """Print the user's mistakes as one line; let all other errors, which are ours, show their traceback.
 
-    It goes around ``hydra.main``, for mistakes in the command, and inside it, for mistakes that the job finds: Hydra would
-    write a line of its own about those. A sweep's trials raise, so that the sweeper sees which failed.
-    With ``HYDRA_FULL_ERROR=1`` every error shows its traceback.
+    It goes around ``hydra.main``, and inside it, where Hydra would write a line of its own. A sweep's trials raise, so that
+    the sweeper sees which failed. With ``HYDRA_FULL_ERROR=1`` every error shows its traceback.
     """
     wants_tracebacks = bool(os.environ.get("HYDRA_FULL_ERROR"))
 
@@ -34,20 +53,20 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
         except Exception as error:
             message = explained(error)
             if args and in_sweep():
-                # The others go on, and the sweeper raises the first error alone, at the end or not at all.
+                # The other trials go on, and the sweeper raises only the first error, at the end or not at all.
                 print(f"job {_job()} failed: {message or one_line(error)}", file=sys.stderr, flush=True)
                 raise
             if message is None:
                 raise
         except KeyboardInterrupt:
             message = "stopped; finished folds are kept, and the same command goes on with the others."
-        sys.exit(f"error: {message}" if ranks.is_first() else 1)
+        sys.exit(f"error: {message}")
 
     return wrapped
 
 
 def _of_launcher(error: Exception) -> str | None:
-    """What went wrong with starting jobs, in one line; None if it is something else."""
+    """Say in one line what went wrong with starting jobs; None if the error is another one."""
     text = " ".join(str(error).split())
     if "Unknown plugin class" in text or "IS THE PLUGIN INSTALLED" in text:
         return f"{text.split(' IS THE')[0]}. It is not installed; pip install -e '.[cluster]' brings the launchers."
@@ -57,7 +76,7 @@ def _of_launcher(error: Exception) -> str | None:
 
 
 def _job() -> str:
-    """Number and overrides of this job of a sweep."""
+    """Return number and overrides of this job of a sweep."""
     from hydra.core.hydra_config import HydraConfig
 
     job = HydraConfig.get()
@@ -65,7 +84,7 @@ def _job() -> str:
 
 
 def explained(error: Exception) -> str | None:
-    """What the user, Hydra or OmegaConf says is wrong, in one line, with the keys that are allowed there; else None."""
+    """Say in one line what is wrong with a user's settings, with the keys that are allowed; None if they are not the cause."""
     from hydra.errors import HydraException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 

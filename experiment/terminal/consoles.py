@@ -1,7 +1,6 @@
 """What the terminal shows: results on stdout, progress and notes on stderr, and nothing that nobody can act on."""
 
 import logging
-import os
 import sys
 import warnings
 
@@ -20,13 +19,10 @@ SILENCED = {
     r".*`LightningModule.configure_optimizers` returned `None`.*": "the same: it has no optimiser",
     r".*module\(s\) in eval mode at the start of training.*": "frozen layers, as asked for",
     r".*contains no parameters.*": "an ensemble's checkpoint holds its combiner alone, and a mean has no numbers",
-    r".*The `srun` command is available on your system.*": "folds are single processes; a cluster's launcher starts them",
     r".*The given NumPy array is not writable.*": "pandas hands out read-only views; nothing writes to them",
-    r".*Checkpoint directory .* exists and is not empty.*": "a fold that was cut short is taken up",
-    r".*`srun` command is available on your system but is not used.*": "one process does a job",
+    r".*Checkpoint directory .* exists and is not empty.*": "a fold that was cut short is resumed",
+    r".*`srun` command is available on your system but is not used.*": "one process does a job; a launcher starts it",
     r".*(No positive|No negative) samples in targets.*": "torchmetrics on a small val part; such a score is NaN",
-    r".*The `srun` command is available on your system but is not used.*": "whether to use it is the user's choice",
-    r".*`broadcast_buffers` is deprecated.*": "the name that all versions of PyTorch know",
     r".*Grad strides do not match bucket view strides.*": "two names of one layout, for 1 × 1 convolutions in channels_last",
 }
 
@@ -38,9 +34,3 @@ def quiet() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for fabric in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(fabric).setLevel(logging.WARNING)
-
-
-def mute() -> None:
-    """Say nothing: one of several processes, of which the first speaks. Tracebacks are shown all the same."""
-    out.file = err.file = open(os.devnull, "w")  # noqa: SIM115 as long as the process
-    warnings.simplefilter("ignore")

@@ -1,95 +1,77 @@
-"""What a person sees while folds are worked on: bars in a terminal, a line a fold in a log file."""
+"""What a person sees while folds are worked on: one bar over all epochs in a terminal, and a line per finished fold."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from rich import progress as bars
 from rich.console import Console
 
-from experiment.core import ranks
 from experiment.core.cost import cost, duration
 from experiment.core.tables import Split
 from experiment.core.timing import record_step
 from experiment.store.lease import Holder
-from experiment.terminal.bars import FoldBars
-from experiment.terminal.pulses import Folder, Pulse
 from experiment.terminal.remaining import Remaining
+
+Report = Callable[[str, str, int], None]
 
 
 class Progress:
-    """How far a job is: what is finished, and the folds at work in this process and in others.
+    """How far a job is, in this process and in its workers.
 
     Args:
         console: where it is shown.
         least: seconds below which a fold is not worth a line.
+        report: in a worker: takes what `epoch` takes, for the first process to show.
     """
 
-    def __init__(self, console: Console, least: float = 0.0) -> None:
-        self.console, self.least = console, least
+    def __init__(self, console: Console, least: float = 0.0, report: Report | None = None) -> None:
+        self.console, self.least, self.report = console, least, report
         self.remaining = Remaining([])
-        self.bars: FoldBars | None = None
-        self.folder: Folder | None = None
-        self.told: set[tuple[str, str, str]] = set()
+        self.epochs: dict[str, int] = {}  # of a fold, by model
+        self.running: dict[tuple[str, str], int] = {}  # epochs trained so far, by model and fold
+        self.completed = 0  # epochs of finished folds
+        self.announced: set[tuple[str, str, str]] = set()
+        self.bar = bars.Progress(
+            bars.TextColumn("{task.description}"), bars.BarColumn(), bars.TaskProgressColumn(),
+            bars.TimeElapsedColumn(), bars.TimeRemainingColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
 
     @contextmanager
-    def job(self, titles: Sequence[str]) -> Iterator[None]:
-        """Around all the work; `titles` names the model of each missing fold."""
-        self.remaining = Remaining(titles)
-        if not self.console.is_terminal or not titles:
+    def job(self, folds: Sequence[tuple[str, int]]) -> Iterator[None]:
+        """Show the bar during the block.
+
+        Args:
+            folds: model and epochs of each missing fold; a model that is not trained counts as one epoch.
+        """
+        self.remaining, self.epochs, self.completed = Remaining([title for title, _ in folds]), dict(folds), 0
+        self.task = self.bar.add_task("", total=sum(epochs for _, epochs in folds), visible=bool(folds))
+        self._show()
+        with self.bar:
             yield
-            return
-        self.bars = FoldBars(self.console, len(titles))
-        with self.bars.bars:
-            yield
-        self.bars = None
+        self.bar.remove_task(self.task)
 
-    @contextmanager
-    def others(self) -> Iterator[Path | None]:
-        """Around work in other processes: the folder in which they tell how far they are, None where nobody looks on."""
-        if not self.bars:
-            yield None
-            return
-        with TemporaryDirectory() as path, self.bars.looking(Folder(Path(path)).read):
-            yield Path(path)
+    def _show(self) -> None:
+        text = f"{self.remaining.done}/{self.remaining.total} folds"
+        self.bar.update(self.task, description=text, completed=self.completed + sum(self.running.values()))
 
-    def tell_in(self, path: Path | None) -> None:
-        """In another process: leave there how far its folds are."""
-        self.folder = Folder(path) if path else None
-
-    @contextmanager
-    def fold(self, title: str, split: Split) -> Iterator[None]:
-        """Around the work on one fold of one model in this process."""
-        self.name, self.images, self.steps, self.began = f"{title} {split.name}", 0, 0, time.perf_counter()
-        self._at(Pulse())
-        yield
-        if self.folder:
-            self.folder.end(self.name)
-        elif self.bars:
-            self.bars.show({})
-
-    def trained(self, images: int, step: int, steps: int | None, epoch: int) -> None:
-        """A batch of so many images was trained on, batch `step` of `steps` of the fold at work."""
-        self.images, self.steps = self.images + images, self.steps + 1
-        spent = time.perf_counter() - self.began
-        left = spent / self.steps * (steps - step) if steps else None
-        self._at(Pulse(step, steps, epoch, self.images / spent, left))
-
-    def _at(self, pulse: Pulse) -> None:
-        if self.folder:
-            self.folder.tell(self.name, pulse)
-        elif self.bars:
-            self.bars.show({self.name: pulse})
+    def epoch(self, title: str, fold: str, epochs: int) -> None:
+        """Note how many epochs a model has trained on a fold, here or in a worker."""
+        if self.report:
+            self.report(title, fold, epochs)
+        else:
+            self.running[title, fold] = epochs
+            self._show()
 
     def finished(self, title: str, split: Split, marker: Mapping[str, Any]) -> None:
-        """A fold that is finished, here or in another process, with what was noted of it."""
+        """Note a fold that is finished, here or in a worker, and print its line."""
         self.remaining.finished(title, marker["seconds"])
-        left = self.remaining.seconds
-        if self.bars:
-            self.bars.finished(left)
+        self.running.pop((title, split.name), None)
+        self.completed += self.epochs[title]
+        self._show()
         if marker["seconds"] < self.least:
             return
         spent = cost([marker])
@@ -97,27 +79,31 @@ class Progress:
         notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
             f"[{self.remaining.done}/{self.remaining.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; "
-            f"about {duration(left)} left",
+            f"about {duration(self.remaining.seconds)} left",
             markup=False, highlight=False,
         )  # fmt: skip
 
     def held(self, title: str, split: Split, holder: Holder | None) -> None:
-        """A fold that another job is at; said once for each holder."""
-        if holder is None or (told := (title, split.name, str(holder))) in self.told:
+        """Say once for each holder that another job works on a fold."""
+        if holder is None or (announced := (title, split.name, str(holder))) in self.announced:
             return
-        self.told.add(told)
-        self.console.print(f"{title} {split.name}: {holder} is at it; it comes last", markup=False, highlight=False)
+        self.announced.add(announced)
+        self.console.print(f"{title} {split.name}: {holder} works on it; it comes last", markup=False, highlight=False)
 
-    def callback(self) -> Callback:
-        """A new callback that reports a Trainer's batches here."""
-        return _Batches(self)
+    def callback(self, title: str, split: Split) -> Callback:
+        """Return a new callback that notes the epochs of a model on a fold."""
+        return Timing(lambda epochs: self.epoch(title, split.name, epochs))
 
 
-class _Batches(Callback):
-    """Counts training images, and the time the model waits for them."""
+class Timing(Callback):
+    """Records the time of training steps in the model and of waiting for images.
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    Args:
+        on_epoch: called with the number of epochs after each.
+    """
+
+    def __init__(self, on_epoch: Callable[[int], None]) -> None:
+        self.on_epoch = on_epoch
         self.since = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -134,10 +120,6 @@ class _Batches(Callback):
         now = time.perf_counter()
         record_step("model", now - self.since)
         self.since = now
-        epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
-        self.progress.trained(
-            len(batch["image"]) * ranks.size(),
-            trainer.global_step,
-            epochs * int(trainer.num_training_batches) if epochs else None,
-            trainer.current_epoch + 1,
-        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_epoch(trainer.current_epoch + 1)

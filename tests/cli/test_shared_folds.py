@@ -44,14 +44,14 @@ def test_two_commands_share_folds_and_one_goes_on_where_the_other_was_killed(tmp
         other = begun(tmp_path)
         awaited(tmp_path, "runs/resnet-*/repeat-0/.fold-1.lease")
         killed.kill()
-        _, told = other.communicate(timeout=PATIENCE)
+        _, errors = other.communicate(timeout=PATIENCE)
     finally:
         for process in (killed, other):
             if process is not None:
                 process.kill()
                 process.wait()
-    assert f"resnet repeat-0/fold-0: process {killed.pid} on " in told
-    assert [line.split(": ")[0] for line in told.splitlines() if line.startswith("[")] == [
+    assert f"resnet repeat-0/fold-0: process {killed.pid} on " in errors
+    assert [line.split(": ")[0] for line in errors.splitlines() if line.startswith("[")] == [
         "[1/3] resnet repeat-0/fold-1", "[2/3] resnet repeat-0/fold-2", "[3/3] resnet repeat-0/fold-0",
     ]  # fmt: skip
     folds = kept.parents[1]

@@ -64,7 +64,7 @@ def test_help_and_wrong_keys_need_nothing_heavy(tmp_path: Path, script: str, arg
     assert not modules & HEAVY
 
 
-def test_wrong_folds_are_told_without_lightning(tmp_path: Path) -> None:
+def test_wrong_folds_are_refused_without_lightning(tmp_path: Path) -> None:
     modules, done = imported("train.py", tmp_path, "folds.k=1")
     assert "folds.k=1 is not allowed" in done.stderr
     assert not modules & LIGHTNING
@@ -96,33 +96,3 @@ def test_another_table_is_not_told_with_the_numbers_of_before(own: Path, tmp_pat
     after = json.loads((runs / own.name / "evidence.json").read_text())
     assert after["made_from"] != before["made_from"]
     assert after["models"]["ensemble"] == after["models"]["resnet"]
-
-
-SETTINGS = (*job.TINY, "trainer.max_epochs=3", "logger=none")  # of the finished job
-
-
-def test_the_same_command_is_answered_without_lightning(own: Path) -> None:
-    folder = own.parents[1]
-    shutil.rmtree(own.parent / "commands")
-    first = job.command("train.py", folder, *SETTINGS)  # the long way
-    assert first.returncode == 0, first.stderr
-    modules, again = imported("train.py", folder, *SETTINGS)
-    assert not modules & LIGHTNING
-    assert (again.stdout, again.stderr) == (first.stdout, first.stderr)
-
-
-def test_runs_that_were_moved_are_found_where_they_are(own: Path, tmp_path: Path) -> None:
-    shutil.copytree(own.parent, tmp_path / "runs")
-    modules, done = imported("train.py", tmp_path, *SETTINGS)
-    assert not modules & LIGHTNING
-    assert done.stdout.endswith(f"run: {tmp_path / 'runs' / own.name}\n")
-
-
-def test_a_fold_that_was_taken_away_is_trained_anew(own: Path) -> None:
-    folder = own.parents[1]
-    job.command("train.py", folder, *SETTINGS)
-    shutil.rmtree(next(own.glob("repeat-0/fold-*")))
-    modules, done = imported("train.py", folder, *SETTINGS)
-    assert done.returncode == 0, done.stderr
-    assert "torch" in modules
-    assert len(list(own.glob("repeat-0/fold-*"))) == 2

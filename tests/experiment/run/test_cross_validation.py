@@ -33,7 +33,7 @@ from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import NoTracker
 
 
-class Told(Recipe):
+class Fixed(Recipe):
     """A recipe whose model is not built from a config."""
 
     def model(self, classes: tuple[str, ...]) -> FoldModel:
@@ -46,8 +46,8 @@ class Told(Recipe):
         return silent
 
 
-def told(name: str, **inputs: Recipe) -> Told:
-    return Told(name, name, {"_target_": name}, {}, {}, {"model": name}, inputs)
+def fixed(name: str, **inputs: Recipe) -> Fixed:
+    return Fixed(name, name, {"_target_": name}, {}, {}, {"model": name}, inputs)
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def validation(data: SyntheticDataModule, root: Path, **scheme: Any) -> CrossVal
 
 
 def test_a_model_comes_after_those_it_is_built_on_and_those_come_once(tiny_data, tmp_path: Path, log) -> None:
-    base = told("base")
-    results = validation(tiny_data, tmp_path).run(told("top", a=base, b=told("middle", c=base)))
+    base = fixed("base")
+    results = validation(tiny_data, tmp_path).run(fixed("top", a=base, b=fixed("middle", c=base)))
     assert [(run, fold) for run, fold, _ in log] == [
         (run, f"repeat-0/fold-{fold}") for fold in range(3) for run in ("base", "middle", "top")
     ]
@@ -99,24 +99,24 @@ def test_a_fold_that_breaks_leaves_nothing_and_the_same_command_goes_on(tiny_dat
 
     monkeypatch.setattr("experiment.run.cross_validation.fit", breaks)
     with pytest.raises(RuntimeError, match="power cut"):
-        validation(tiny_data, tmp_path).run(told("base"))
+        validation(tiny_data, tmp_path).run(fixed("base"))
     left = next(tmp_path.glob("base-*/repeat-0"))
     assert sorted(path.name for path in left.iterdir()) == [".fold-1.failed", "fold-0"]
     assert "RuntimeError: power cut" in str(failure(left / ".fold-1.failed"))
     monkeypatch.setattr("experiment.run.cross_validation.fit", working)
     log.clear()
-    assert validation(tiny_data, tmp_path).run(told("base"))[0].complete
+    assert validation(tiny_data, tmp_path).run(fixed("base"))[0].complete
     assert [fold for _, fold, _ in log] == ["repeat-0/fold-1", "repeat-0/fold-2"]
     assert sorted(path.name for path in left.iterdir()) == ["fold-0", "fold-1", "fold-2"]
 
 
 def test_random_numbers_of_a_fold_do_not_depend_on_what_ran_before(tiny_data, tmp_path: Path, log) -> None:
-    validation(tiny_data, tmp_path / "all").run(told("base"))
+    validation(tiny_data, tmp_path / "all").run(fixed("base"))
     together = {fold: number for _, fold, number in log}
     log.clear()
     for fold in (2, 0, 1):
         seed_everything(fold, verbose=False)
-        validation(tiny_data, tmp_path / "alone", only=[fold]).run(told("base"))
+        validation(tiny_data, tmp_path / "alone", only=[fold]).run(fixed("base"))
     assert {fold: number for _, fold, number in log} == together
     assert len(set(together.values())) == 3
 
@@ -135,7 +135,7 @@ def test_other_images_or_another_seed_make_another_run(tiny_data, tmp_path: Path
 
 
 def test_repeats_predict_every_image_once_each(tiny_data, tmp_path: Path, log) -> None:
-    result = validation(tiny_data, tmp_path, repeats=2).run(told("base"))[0]
+    result = validation(tiny_data, tmp_path, repeats=2).run(fixed("base"))[0]
     oof = pd.read_parquet(result.run.path / "oof.parquet")
     assert oof.groupby("repeat")["sample_id"].nunique().tolist() == [60, 60]
     assert len(result.scores["accuracy"]["folds"]) == 6
@@ -143,7 +143,7 @@ def test_repeats_predict_every_image_once_each(tiny_data, tmp_path: Path, log) -
 
 
 def test_the_report_resamples_nothing_that_the_runs_have_resampled(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
-    last = validation(tiny_data, tmp_path).run(told("top", a=told("base")))[-1].run
+    last = validation(tiny_data, tmp_path).run(fixed("top", a=fixed("base")))[-1].run
     monkeypatch.setattr(Bootstrap, "run", None)
     runs = {run.title: run for run in Run.load(last.path).with_inputs()}
     cohort = Cohort.of({title: run.oof for title, run in runs.items()}, last.samples)
@@ -155,10 +155,10 @@ def test_the_report_resamples_nothing_that_the_runs_have_resampled(tiny_data, tm
 
 
 def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: Path, log) -> None:
-    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(told("base"))[0].run.path
+    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(fixed("base"))[0].run.path
     log.clear()
     member = plan({"run": str(elsewhere)}, {}, has_val=False, title="taken")
-    results = validation(tiny_data, tmp_path / "here").run(told("top", a=member))
+    results = validation(tiny_data, tmp_path / "here").run(fixed("top", a=member))
     assert {run for run, _, _ in log} == {"top"}
     assert [result.title for result in results] == ["taken", "top"]
     assert results[0].run.path == elsewhere
@@ -167,8 +167,8 @@ def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: 
 
 
 def test_a_finished_run_of_other_folds_images_or_classes_is_refused(tiny_data, tmp_path: Path, log) -> None:
-    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(told("base"))[0].run.path
-    top = told("top", a=plan({"run": str(elsewhere)}, {}, has_val=False, title="taken"))
+    elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(fixed("base"))[0].run.path
+    top = fixed("top", a=plan({"run": str(elsewhere)}, {}, has_val=False, title="taken"))
     with pytest.raises(UserError, match=r"taken: run .* has other folds"):
         validation(tiny_data, tmp_path, k=2).run(top)
     other = SyntheticDataModule(images=60, patients=12, difficulty=0.0, image_size=32, batch_size=8, seed=1)
@@ -183,24 +183,24 @@ def test_a_finished_run_of_other_folds_images_or_classes_is_refused(tiny_data, t
 
 
 def test_metrics_are_stored_with_their_intervals_once_all_folds_are_there(tiny_data, tmp_path: Path, log) -> None:
-    partly = validation(tiny_data, tmp_path, only=[0]).run(told("base"))[0]
+    partly = validation(tiny_data, tmp_path, only=[0]).run(fixed("base"))[0]
     assert "low" not in partly.scores["accuracy"]
-    whole = validation(tiny_data, tmp_path).run(told("base"))[0]
+    whole = validation(tiny_data, tmp_path).run(fixed("base"))[0]
     stored = json.loads((whole.run.path / "metrics.json").read_text())["accuracy"]
     assert stored["low"] <= stored["value"] <= stored["high"]
-    assert validation(tiny_data, tmp_path).run(told("base"))[0].scores["accuracy"] == stored
+    assert validation(tiny_data, tmp_path).run(fixed("base"))[0].scores["accuracy"] == stored
 
 
 def test_a_finished_fold_holds_how_its_model_says_it_was_fitted(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     monkeypatch.setattr(FoldModel, "how_fitted", "by hand")
-    result = validation(tiny_data, tmp_path).run(told("one"))[0]
+    result = validation(tiny_data, tmp_path).run(fixed("one"))[0]
     markers = [json.loads(path.read_text()) for path in result.run.path.glob("repeat-0/fold-*/finished.json")]
     assert [marker["how_fitted"] for marker in markers] == ["by hand"] * 3
 
 
 def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     elsewhere = validation(tiny_data, tmp_path)
-    base = told("base")
+    base = fixed("base")
     run = elsewhere.run_of(base)
     lease = Lease.take(run.beside(next(iter(elsewhere.splits)), "lease"))
     assert lease is not None
@@ -222,25 +222,25 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
     assert result.complete
     assert len(log) == 2
     assert json.loads((run.path / "repeat-0/fold-0/finished.json").read_text())["theirs"]
-    lines = [line for line in said.getvalue().splitlines() if "is at it" in line]
+    lines = [line for line in said.getvalue().splitlines() if "works on it" in line]
     assert len(lines) == 1
     assert lines[0].startswith(f"base repeat-0/fold-0: process {os.getpid()} on ")
 
 
 def test_what_is_built_on_a_fold_of_another_job_waits_for_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     job = validation(tiny_data, tmp_path)
-    base = told("base")
+    base = fixed("base")
     lease = Lease.take(job.run_of(base).beside(next(iter(job.splits)), "lease"))
     assert lease is not None
     monkeypatch.setattr("experiment.run.cross_validation.time.sleep", lambda _: lease.give_back())  # the other job gives up
-    assert job.run(told("top", a=base))[1].complete
+    assert job.run(fixed("top", a=base))[1].complete
     assert [(run, fold[-1]) for run, fold, _ in log] == [
         ("base", "1"), ("top", "1"), ("base", "2"), ("top", "2"), ("base", "0"), ("top", "0"),
     ]  # fmt: skip
 
 
 def test_nothing_is_left_beside_finished_folds(tiny_data, tmp_path: Path, log) -> None:
-    run = validation(tiny_data, tmp_path).run(told("base"))[0].run
+    run = validation(tiny_data, tmp_path).run(fixed("base"))[0].run
     assert sorted(path.name for path in (run.path / "repeat-0").iterdir()) == ["fold-0", "fold-1", "fold-2"]
 
 
@@ -250,5 +250,5 @@ def test_who_is_stopped_gives_the_lease_back_and_has_not_failed(tiny_data, tmp_p
 
     monkeypatch.setattr("experiment.run.cross_validation.fit", stopped)
     with pytest.raises(SystemExit):
-        validation(tiny_data, tmp_path).run(told("base"))
+        validation(tiny_data, tmp_path).run(fixed("base"))
     assert list(next(tmp_path.glob("base-*/repeat-0")).iterdir()) == []

@@ -38,16 +38,15 @@ def config(runs: Path, *overrides: str) -> dict[str, Any]:
 
 def test_folds_side_by_side_give_the_numbers_of_one_after_the_other(tmp_path: Path, read_oof) -> None:  # type: ignore[no-untyped-def]
     torch.set_num_threads(1)
-    told = io.StringIO()
-    validation, recipe = prepare(config(tmp_path / "serial"), Console(file=told))
+    validation, recipe = prepare(config(tmp_path / "serial"), Console(quiet=True))
     serial = validation.run(recipe, one_by_one)
-    told = io.StringIO()
-    validation, recipe = prepare(config(tmp_path / "parallel"), Console(file=told, width=200))
+    log = io.StringIO()
+    validation, recipe = prepare(config(tmp_path / "parallel"), Console(file=log, width=200))
     parallel = validation.run(recipe, lambda v, missing: side_by_side(v, missing, Workers(2, 1)))
     for one, other in zip(serial, parallel, strict=True):
         assert one.run.name == other.run.name
         pd.testing.assert_frame_equal(read_oof(one.run.path), read_oof(other.run.path), check_exact=True)
-    lines = told.getvalue().splitlines()
+    lines = log.getvalue().splitlines()
     assert sum("repeat-0/fold-" in line for line in lines) == 6
     assert "[6/6] ensemble" in lines[-1]
 

@@ -7,7 +7,8 @@ from torchvision.models import resnet18
 
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
-from experiment.run.recipe import Recipe, plan
+from experiment.run.folds import FoldScheme
+from experiment.run.recipe import Recipe, check, plan
 
 TRAINER = {
     "_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devices": 1, "precision": "32-true", "max_epochs": 3,
@@ -29,12 +30,17 @@ def planned(model: dict[str, object], **trainer: object) -> Recipe:
     return plan(model, {**TRAINER, **trainer}, has_val=True)
 
 
+def checked(model: dict[str, object], **trainer: object) -> None:
+    config = {"trainer": {**TRAINER, **trainer}, "callbacks": {}}
+    check(planned(model, **trainer), config, FoldScheme())
+
+
 def identity(model: dict[str, object], **trainer: object) -> str:
     return digest(planned(model, **trainer).record)
 
 
 def test_a_network_that_two_members_share_is_planned_once() -> None:
-    assert [recipe.title for recipe in planned(ENSEMBLE).everyone()] == ["resnet", "resnet_svm", "ensemble"]
+    assert [recipe.title for recipe in planned(ENSEMBLE).with_inputs()] == ["resnet", "resnet_svm", "ensemble"]
 
 
 def test_the_svm_finds_the_network_of_the_ensemble_and_of_a_run_of_its_own() -> None:
@@ -81,7 +87,7 @@ def test_a_model_that_learns_from_val_is_refused_where_there_is_none(combiner: s
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         ({**NETWORK, "lrr": 1}, "unexpected keyword argument 'lrr'"),
         ({**NETWORK, "schedule": "step"}, "one_cycle"),
@@ -89,14 +95,21 @@ def test_a_model_that_learns_from_val_is_refused_where_there_is_none(combiner: s
         ({**NETWORK, "_target_": "pytorch_lightning.LightningModule"}, "not an experiment.core.contracts.FoldModel"),
     ],
 )
-def test_wrong_settings_are_found_before_any_work(model: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        planned(model)
+def test_wrong_settings_are_found_before_any_work(model: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        checked(model)
 
 
 def test_a_wrong_trainer_option_is_found_before_any_work() -> None:
     with pytest.raises(UserError, match="precision"):
-        planned(NETWORK, precision="float7")
+        checked(NETWORK, precision="float7")
+
+
+def test_each_trainer_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr("experiment.run.recipe.check_devices", lambda trainer: built.append(trainer["max_epochs"]))
+    checked(ENSEMBLE)
+    assert sorted(built) == [0, 3]
 
 
 @pytest.mark.parametrize("change", [{"taps": ["layer2"]}, {"pooling": ["std"]}, {"symmetries": 4}, {"svm": {**SVM, "C": 3}}])

@@ -19,7 +19,7 @@ from torch import nn
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.contracts import Batch, FoldModel
 from experiment.run.folds import Splits
-from experiment.run.random_state import random_states, set_random_state
+from experiment.run.random_state import random_state, set_random_state
 from experiment.run.resume import Unfinished
 from experiment.run.training import fit
 from lightning_modules.resnet import ResNet
@@ -221,7 +221,7 @@ def test_a_kept_epoch_that_cannot_be_read_is_removed_and_said(data, uncut, tmp_p
     unfinished = Unfinished(tmp_path / "unfinished", 0)
     unfinished.folder.mkdir()
     unfinished.file(2).write_bytes(b"half a file")
-    with pytest.warns(UserWarning, match=r"epoch-2.ckpt cannot be read .* the fold starts anew"):
+    with pytest.warns(UserWarning, match=r"epoch-2.ckpt cannot be read .* the fold starts again"):
         assert same(uncut, fitted(data, tmp_path / "anew", unfinished))
 
 
@@ -240,13 +240,13 @@ def test_processes_of_a_loader_change_nothing_of_that(data, tmp_path: Path, monk
 
 
 def test_all_random_generators_are_put_back() -> None:
-    states = random_states()
+    state = random_state()
 
     def drawn() -> tuple[Any, ...]:
         return random.gauss(0, 1), float(np.random.normal()), float(torch.rand(()))  # noqa: NPY002
 
     first = drawn()
-    set_random_state(states, rank=0)
+    set_random_state(state)
     assert drawn() == first
 
 

@@ -1,0 +1,38 @@
+"""The process that workers are forked from: it has imported what they need, and no thread has worked in it."""
+
+import multiprocessing
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from multiprocessing import forkserver
+from typing import Any
+
+from experiment.core.build import OWN
+
+if sys.platform == "linux":
+    CONTEXT = multiprocessing.get_context("forkserver")
+else:  # system libraries do not survive a fork
+    CONTEXT = multiprocessing.get_context("spawn")
+
+
+def preload(config: Mapping[str, Any]) -> None:
+    """Start that process, which imports the engine and what the config names while this process does the same."""
+    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+        return
+    own = tuple(pattern.removesuffix("*") for pattern in OWN)
+    named = {target.rpartition(".")[0] for target in _targets(config) if target.startswith(own)}
+    CONTEXT.set_forkserver_preload(["experiment.run.parallel", *sorted(named)])
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: on Ctrl-C this process ends the workers
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, on_interrupt)
+
+
+def _targets(config: Any) -> Iterator[str]:
+    for value in config.values() if isinstance(config, Mapping) else config:
+        if isinstance(value, Mapping | list):
+            yield from _targets(value)
+    if isinstance(config, Mapping) and "_target_" in config:
+        yield str(config["_target_"])

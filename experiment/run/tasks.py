@@ -1,0 +1,213 @@
+"""Tasks in worker processes: the first process sends each worker one key at a time over a pipe, and reads what comes back."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+from experiment.core.errors import UserError, one_line
+from experiment.run.forkserver import CONTEXT
+from experiment.run.workers import Workers, use_threads, visible_device
+
+POLL = 2.0  # seconds between attempts at tasks that another job holds
+GRACE = 10.0  # seconds that a worker has to give back its lease when it is stopped
+
+Key = tuple[str, str]
+Finish = Callable[[str, str], Any]
+Message = tuple[Literal["report", "finished", "failed"], Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model on one fold.
+
+    Attributes:
+        key: names it, for the workers.
+        after: keys of the tasks that come first.
+    """
+
+    key: Key
+    after: Sequence[Key]
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    workers: Workers,
+    start: Callable[..., Finish],
+    arguments: Sequence[Any],
+    report: Callable[..., None],
+) -> Generator[tuple[Key, Any], None, None]:
+    """Finish tasks in new processes, always the first whose inputs are there; yield each result as it comes.
+
+    A task with the result None is held by another job: it is yielded too, and tried again after the others. After the first
+    error no task is begun, running ones are waited for, and the error is raised. Stopping this process stops the workers.
+
+    Args:
+        tasks: to be finished; what a task needs and is not among them is there already.
+        workers: how many.
+        start: called once in each process with `arguments` and a function that passes its arguments on to `report`; returns
+            the function that finishes the task with a key.
+        arguments: plain values.
+        report: called in this process.
+    """
+    waiting, put_off, done = list(tasks), list[Task](), set[Key]()
+    known = {task.key for task in tasks}
+    failed: Exception | None = None
+    with _started(workers, start, arguments) as pool:
+        while waiting or put_off or any(worker.task for worker in pool):
+            ready = [task for task in waiting if known.isdisjoint(set(task.after) - done)]
+            for worker, task in zip([worker for worker in pool if not worker.task], ready, strict=False):
+                waiting.remove(task)
+                worker.give(task)
+            working = [worker for worker in pool if worker.task]
+            watched = [end for worker in working for end in (worker.pipe, worker.process.sentinel)]
+            if not wait(watched, POLL if put_off else None):
+                waiting, put_off = [*put_off, *waiting], []
+            for worker in working:
+                while worker.task and (message := worker.message()):
+                    kind, value = message
+                    if kind == "report":
+                        report(*value)
+                        continue
+                    task, worker.task = worker.task, None
+                    if kind == "failed":
+                        pool.remove(worker)
+                        failed = failed or value
+                    elif value is None:
+                        put_off.append(task)
+                        yield task.key, None
+                    else:
+                        done.add(task.key)
+                        yield task.key, value
+            if failed:
+                waiting, put_off = [], []
+    if failed:
+        raise failed
+
+
+class _Worker:
+    """A worker process, as the first process has it."""
+
+    def __init__(self, threads: int, device: str | None, start: Callable[..., Finish], arguments: Sequence[Any]) -> None:
+        self.task: Task | None = None
+        self.pipe, its_end = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_work, args=(its_end, threads, device, start, arguments))
+        self.process.start()
+        its_end.close()
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        with suppress(OSError):  # a worker that has ended is noticed when it is read from
+            self.pipe.send(task.key)
+
+    def message(self) -> Message | None:
+        """Return what the worker has sent, or that it has ended; None if neither."""
+        alive = self.process.is_alive()
+        with suppress(EOFError, OSError):
+            if self.pipe.poll():
+                received: Message = self.pipe.recv()
+                return received
+            if alive:
+                return None
+        self.process.join()
+        return "failed", UserError(
+            f"a worker process ended with code {self.process.exitcode}, often for lack of memory (-9); take a smaller "
+            "folds.parallel. Finished folds are kept, and the same command goes on."
+        )
+
+    def end(self) -> None:
+        with suppress(OSError):
+            self.pipe.send(None)
+        self.process.join(GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+@contextmanager
+def _started(workers: Workers, start: Callable[..., Finish], arguments: Sequence[Any]) -> Iterator[list[_Worker]]:
+    """Start the processes, and end them with the block: at once where it raises."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices: list[str | None] = [visible_device(number, visible) for number in workers.gpus]
+    started: list[_Worker] = []
+    try:
+        with _sigterm_interrupts():
+            for device in devices or [None] * workers.processes:
+                started.append(_Worker(workers.threads, device, start, arguments))
+            yield list(started)
+    except BaseException:
+        for worker in started:
+            worker.process.terminate()
+        raise
+    finally:
+        for worker in started:
+            worker.end()
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, which ends the workers; where a launcher has its own handler, that one stays."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _work(pipe: Connection, threads: int, device: str | None, start: Callable[..., Finish], arguments: Sequence[Any]) -> None:
+    """In a worker: make the job once, then finish the tasks whose keys come, until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
+    for name in ENDING:
+        signal.signal(name, _exit)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    use_threads(threads)
+    try:
+        finish = start(*arguments, lambda *values: pipe.send(("report", values)))
+        for key in iter(pipe.recv, None):
+            pipe.send(("finished", finish(*key)))
+    except Exception as error:
+        with suppress(OSError):  # the first process has ended
+            pipe.send(("failed", _sendable(error)))
+
+
+# A cluster sends both to all processes of a job.
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
+
+
+def _exit(*_: object) -> None:
+    """Run the finally blocks of the task at work, which give back its lease, and exit; a second signal must not stop them."""
+    for name in ENDING:
+        signal.signal(name, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return the error with its traceback as a note; its text alone if it cannot be sent to another process."""
+    error.add_note(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{one_line(error)}\n{traceback.format_exc()}")
+    return error
