@@ -15,6 +15,7 @@ from experiment.core.errors import UserError, not_allowed
 from lightning_modules.feature_model import FeatureModel
 from lightning_modules.reading import Reading
 from lightning_modules.trunk import Trunk
+from lightning_modules.weights import weights_digest
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
 
@@ -92,7 +93,7 @@ class Classifier(FeatureModel):
                 f"model.freeze_until={config['freeze_until']} would freeze random weights, because trunk.weights=null; name "
                 "pretrained weights, or take model.freeze_until=null."
             )
-        return {"trunk.weights": Trunk.digest(**config["trunk"])}
+        return {"trunk.weights": weights_digest(**config["trunk"])}
 
     def setup(self, stage: str) -> None:
         """Set the class weights from the fit part of the fold."""

@@ -1,4 +1,4 @@
-"""The ensemble evaluator: one prediction from the finished folds of its members."""
+"""The ensemble evaluator: one prediction from the predictions of its members."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,17 +16,17 @@ from experiment.metrics.combiners import COMBINERS, NEED_VAL, Stacking
 
 
 class EnsembleEvaluator(FoldModel):
-    """Combines its members' predictions. It learns from their tables of val rows, and never from images or test rows.
+    """Combines its members' predictions. It learns from their tables of val rows, never from images or test rows.
 
     Its checkpoint holds the combiner alone; the members keep their own. With `attach` it predicts on images.
 
     Args:
         classes: class names.
         combiner: a name of `experiment.metrics.combiners.COMBINERS`.
-        class_weights: what is learned is learned for: ``balanced`` gives all classes the same say, ``none`` all rows.
+        class_weights: of learned combiners: ``balanced`` gives all classes the same weight, ``none`` all rows.
         calibration: ``val`` recalibrates the combined probabilities by logistic regression on val rows, which also moves the
-            threshold; ``none`` leaves them as combined. With ``class_weights=none`` they then match the frequencies found.
-        inputs: names of the members, told by the engine.
+            threshold; ``none`` leaves them as combined. With ``class_weights=none`` they then match the observed frequencies.
+        inputs: names of the members, set by the engine.
     """
 
     # ``network`` is only where the config keeps the ResNet that several members share
@@ -48,7 +48,7 @@ class EnsembleEvaluator(FoldModel):
 
     @classmethod
     def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """The members."""
+        """Return the configs of the members."""
         members = dict(config["members"])
         if len(members) < 2:
             raise UserError(f"model.members={list(members)} is not an ensemble; name two or more.")
@@ -56,7 +56,7 @@ class EnsembleEvaluator(FoldModel):
 
     @classmethod
     def needs_val(cls, config: Mapping[str, Any]) -> str | None:
-        """Some combiners learn, and so does a calibration."""
+        """Return why val rows are needed: some combiners learn, and so does a calibration."""
         combiner = config["combiner"]
         _check_combiner(combiner)
         _check_calibration(config["calibration"])
@@ -80,18 +80,18 @@ class EnsembleEvaluator(FoldModel):
                 self.calibrator.fit(combined[None], classes, weight)
 
     def _combined(self, p: Tensor) -> Tensor:
-        """(M, N, K) to (N, K)."""
+        """Combine and calibrate: (M, N, K) to (N, K)."""
         out: Tensor = self.combiner(p)
         return out if self.calibrator is None else self.calibrator(out[None])
 
     def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        """One table of predictions from the members' tables of the same rows."""
+        """Combine the members' tables of the same rows into one."""
         ids = members[self.member_names[0]]["sample_id"].tolist()
         with torch.inference_mode():
             return predictions(ids, self._combined(self._stacked(members, ids)).numpy(), self.classes)
 
     def _stacked(self, tables: Mapping[str, pd.DataFrame], sample_ids: Sequence[str]) -> Tensor:
-        """(M, N, K) by name: members, samples and classes must agree.
+        """Stack the members' probabilities by name, (M, N, K): members, samples and classes must agree.
 
         Raises:
             ValueError: naming the member and what it lacks.
@@ -107,15 +107,15 @@ class EnsembleEvaluator(FoldModel):
         return torch.from_numpy(np.stack(stacked))
 
     def attach(self, members: Mapping[str, FoldModel]) -> None:
-        """Give the ensemble its fitted members, so that `forward` works."""
+        """Set the fitted members, so that `forward` works."""
         self.members = nn.ModuleDict({name: members[name] for name in self.member_names})
 
     def forward(self, images: Tensor) -> Tensor:
-        """Probabilities, (B, 3, H, H) to (B, K)."""
+        """Return probabilities, (B, 3, H, H) to (B, K)."""
         return self._combined(torch.stack([self.members[name](images).double() for name in self.member_names]))
 
     def configure_optimizers(self) -> None:
-        """Nothing is trained by gradient."""
+        """Return None: nothing is trained by gradient."""
 
 
 def _check_combiner(combiner: str) -> None:

@@ -17,6 +17,7 @@ from lightning_modules.svm import fit_svm
 from lightning_modules.svm_head import SVMHead
 from lightning_modules.svm_settings import SVMSettings
 from lightning_modules.trunk import Trunk
+from lightning_modules.weights import weights_digest
 
 FEATURES_FROM = ("finetuned", "pretrained")
 
@@ -76,7 +77,7 @@ class ResNetSVM(FeatureModel):
         """Return the digest of the pretrained weights, where they are read."""
         if config["features_from"] == "finetuned":
             return {"trunk.weights": "of the network"}
-        return {"trunk.weights": Trunk.digest(**config["trunk"])}
+        return {"trunk.weights": weights_digest(**config["trunk"])}
 
     @classmethod
     def needs_val(cls, config: Mapping[str, Any]) -> str | None:

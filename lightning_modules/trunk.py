@@ -13,7 +13,6 @@ from experiment.store.shared import tensor_digest
 from lightning_modules.activations import Activations, as_rows
 from lightning_modules.networks import build_network
 from lightning_modules.taps import pool_all
-from lightning_modules.weights import weights_digest
 
 DEPTHS = 4  # parts that a network of more than five taps is divided into where layers learn at different rates
 
@@ -45,11 +44,6 @@ class Trunk(nn.Module):
         self.std: Tensor
         for key, value in (("mean", network.mean), ("std", network.std)):
             self.register_buffer(key, torch.tensor(value, device="cpu").view(1, 3, 1, 1), persistent=False)
-
-    @staticmethod
-    def digest(library: str, name: str, weights: str | None) -> str:
-        """Return what stands for the weights in an identity, checked but not downloaded. Raises `UserError` if unusable."""
-        return weights_digest(library, name, weights)
 
     @property
     def channels(self) -> int:
