@@ -158,7 +158,8 @@ def _trunk(run: Run) -> Mapping[str, Any]:
 
 
 def _inputs(run: Run) -> list[str]:
-    return [member.title for member in run.inputs().values()]
+    marker = next(iter(run.markers.values()), {})
+    return [marker.get("titles", {}).get(name, name) for name in marker.get("inputs", {})]
 
 
 def _how_fitted(run: Run) -> str:

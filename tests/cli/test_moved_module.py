@@ -10,9 +10,15 @@ from job import ROOT, TINY, command, run_of
 PACKAGES = ("experiment", "datamodules", "lightning_modules", "callbacks", "conf")
 
 
+# An editable installation finds a module of the original where the copy has none of that name.
+NOT_INSTALLED = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in getattr(f, '__name__', '')]"
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A copy of the project that may be edited."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the project that may be edited, as if it was not installed."""
+    (tmp_path / "sitecustomize.py").write_text(NOT_INSTALLED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     for script in ("train.py", "explain.py"):

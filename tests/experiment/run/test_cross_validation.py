@@ -62,7 +62,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
         run = folder.parents[1].name.rsplit("-", 1)[0]
         entries.append((run, data.split.name, int(torch.randint(2**31, (1,)))))
 
-    def predict(model: FoldModel, data: SyntheticDataModule, _config: Any, _callbacks: Any, _folder: Path) -> pd.DataFrame:
+    def predict(model: FoldModel, data: SyntheticDataModule, *_: Any) -> pd.DataFrame:
         p = np.tile([0.25, 0.75], (len(data.split.test), 1))
         return predictions(list(data.split.test), p, model.classes).assign(part="test")
 
