@@ -21,7 +21,7 @@ from experiment.run.workers import Workers
 CONF = Path(__file__).resolve().parents[3] / "conf"
 TINY = [
     "data.images=48", "data.patients=12", "data.image_size=32", "data.batch_size=8", "data.difficulty=0", "folds.k=2",
-    "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "model.symmetries=1", "logger=none",
+    "folds.val=0.3", "trainer=cpu", "trainer.max_epochs=1", "logger=none",
 ]  # fmt: skip
 
 
