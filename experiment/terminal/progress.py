@@ -13,7 +13,6 @@ from experiment.core.cost import cost, duration
 from experiment.core.tables import Split
 from experiment.core.timing import record_step
 from experiment.store.lease import Holder
-from experiment.terminal.remaining import Remaining
 
 Report = Callable[[str, str, int], None]
 
@@ -29,7 +28,7 @@ class Progress:
 
     def __init__(self, console: Console, least: float = 0.0, report: Report | None = None) -> None:
         self.console, self.least, self.report = console, least, report
-        self.remaining = Remaining([])
+        self.done = self.total = 0  # folds
         self.epochs: dict[str, int] = {}  # of a fold, by model
         self.running: dict[tuple[str, str], int] = {}  # epochs trained so far, by model and fold
         self.completed = 0  # epochs of finished folds
@@ -47,16 +46,17 @@ class Progress:
         Args:
             folds: model and epochs of each missing fold; a model that is not trained counts as one epoch.
         """
-        self.remaining, self.epochs, self.completed = Remaining([title for title, _ in folds]), dict(folds), 0
+        self.done, self.total, self.epochs, self.completed = 0, len(folds), dict(folds), 0
         self.task = self.bar.add_task("", total=sum(epochs for _, epochs in folds), visible=bool(folds))
+        self.started = time.monotonic()
         self._show()
         with self.bar:
             yield
         self.bar.remove_task(self.task)
 
     def _show(self) -> None:
-        text = f"{self.remaining.done}/{self.remaining.total} folds"
-        self.bar.update(self.task, description=text, completed=self.completed + sum(self.running.values()))
+        completed = self.completed + sum(self.running.values())
+        self.bar.update(self.task, description=f"{self.done}/{self.total} folds", completed=completed)
 
     def epoch(self, title: str, fold: str, epochs: int) -> None:
         """Note how many epochs a model has trained on a fold, here or in a worker."""
@@ -68,18 +68,19 @@ class Progress:
 
     def finished(self, title: str, split: Split, marker: Mapping[str, Any]) -> None:
         """Note a fold that is finished, here or in a worker, and print its line."""
-        self.remaining.finished(title, marker["seconds"])
+        self.done += 1
         self.running.pop((title, split.name), None)
         self.completed += self.epochs[title]
         self._show()
         if marker["seconds"] < self.least:
             return
+        job = self.bar.tasks[0]
+        left = (time.monotonic() - self.started) * (job.remaining or 0) / job.completed  # if all epochs take the same time
         spent = cost([marker])
         rate, busy = spent["images_per_second"].get("train"), spent.get("model_busy")
         notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
-            f"[{self.remaining.done}/{self.remaining.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; "
-            f"about {duration(self.remaining.seconds)} left",
+            f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {duration(left)} left",
             markup=False, highlight=False,
         )  # fmt: skip
 
