@@ -28,17 +28,11 @@ SHOWN = 2**20  # pixels of a batch where nothing is trained, 40 images of 160 a 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled image, before it is read.
+    """One labelled image, before it is read."""
 
-    Attributes:
-        sample_id: stable text, such as the path below the root.
-        label: class name.
-        group: patient, animal or block; None when not given.
-    """
-
-    sample_id: str
-    label: str
-    group: str | None = None
+    sample_id: str  # stable text, such as the path below the root
+    label: str  # class name
+    group: str | None = None  # patient, animal or block; None when not given
 
 
 class KFoldDataModule(FoldData):

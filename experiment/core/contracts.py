@@ -19,18 +19,13 @@ from experiment.core.tables import FinishedFold, Part, SampleTable, Split
 
 
 class Batch(TypedDict):
-    """One batch as a model sees it, after the transfer to its device.
+    """One batch as a model sees it, after the transfer to its device."""
 
-    Attributes:
-        image: float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the trunk. While a data module serves
-            stored outputs of frozen layers (`FoldData.serve`), those.
-        target: int64 class index, shape (B,).
-        sample_id: B stable identifiers.
-    """
-
+    # float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the trunk. While a data module serves stored outputs
+    # of frozen layers (`FoldData.serve`), those.
     image: Tensor
-    target: Tensor
-    sample_id: list[str]
+    target: Tensor  # int64 class index, shape (B,)
+    sample_id: list[str]  # B stable identifiers
 
 
 class FrozenOutputs(Protocol):
@@ -150,17 +145,11 @@ class LearnsFromTables(Protocol):
 
 
 class FeatureTrunk(Protocol):
-    """The network of a model that reads features of its layers.
+    """The network of a model that reads features of its layers."""
 
-    Attributes:
-        frozen: tap up to which it is never trained; None where all of it is.
-        activations: stored outputs of the frozen layers, where there are any.
-        starts_behind: tap whose outputs it is given in place of images; None for images.
-    """
-
-    frozen: str | None
-    activations: Any
-    starts_behind: str | None
+    frozen: str | None  # tap up to which it is never trained; None where all of it is
+    activations: Any  # stored outputs of the frozen layers, where there are any
+    starts_behind: str | None  # tap whose outputs it is given in place of images; None for images
 
     def described(self, last: str | None = None) -> Mapping[str, Any]:
         """Return what decides the outputs up to `last` besides images and precision, with a digest of the weights."""

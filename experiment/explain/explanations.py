@@ -21,14 +21,10 @@ BATCH = 8  # images per heat map call: gradients of an ensemble over eight symme
 
 @dataclass(frozen=True)
 class Explained:
-    """Result of `explain`.
+    """Result of `explain`."""
 
-    Attributes:
-        table: one row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the
-            hottest pixel is on a granule) and ``area`` (share of the image that granules cover, the hit
-            rate of a random pixel).
-    """
-
+    # one row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the hottest pixel
+    # is on a granule) and ``area`` (share of the image that granules cover, the hit rate of a random pixel)
     table: pd.DataFrame
 
     def pointing(self) -> str | None:

@@ -34,25 +34,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cohort:
-    """Out-of-fold predictions of several models for the same images.
+    """Out-of-fold predictions of several models for the same images."""
 
-    Attributes:
-        target: class indices, (N,).
-        p: probabilities per repeat, (R, N, K), by model title.
-        positive: index of the positive class.
-        clusters: patients.
-        grouped: whether the data set names patients; otherwise each image counts as one.
-        sample_id: identifiers, (N,).
-        group: patient of each image, (N,).
-    """
-
-    target: NDArray[np.int64]
-    p: Mapping[str, Floats]
-    positive: int
-    clusters: Clusters
-    grouped: bool
-    sample_id: NDArray[np.object_]
-    group: NDArray[np.object_]
+    target: NDArray[np.int64]  # class indices, (N,)
+    p: Mapping[str, Floats]  # probabilities per repeat, (R, N, K), by model title
+    positive: int  # index of the positive class
+    clusters: Clusters  # patients
+    grouped: bool  # whether the data set names patients; otherwise each image counts as one
+    sample_id: NDArray[np.object_]  # identifiers, (N,)
+    group: NDArray[np.object_]  # patient of each image, (N,)
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], samples: SampleTable) -> "Cohort":

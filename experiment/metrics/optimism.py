@@ -22,19 +22,12 @@ from experiment.metrics.scores import score
 
 @dataclass(frozen=True)
 class FoldTables:
-    """Predictions of the members in one fold.
+    """Predictions of the members in one fold."""
 
-    Attributes:
-        val: probabilities on val rows, (M, V, K).
-        val_target: class indices, (V,).
-        test: probabilities on test rows, (M, T, K).
-        test_target: class indices, (T,).
-    """
-
-    val: Tensor
-    val_target: Tensor
-    test: Tensor
-    test_target: Tensor
+    val: Tensor  # probabilities on val rows, (M, V, K)
+    val_target: Tensor  # class indices, (V,)
+    test: Tensor  # probabilities on test rows, (M, T, K)
+    test_target: Tensor  # class indices, (T,)
 
 
 Way = Callable[[Tensor], Tensor]
@@ -43,15 +36,10 @@ Way = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that a choice is made on.
+    """Rows that a choice is made on."""
 
-    Attributes:
-        p: predictions of the members, (M, N, K).
-        target: class indices, (N,).
-    """
-
-    p: Tensor
-    target: Tensor
+    p: Tensor  # predictions of the members, (M, N, K)
+    target: Tensor  # class indices, (N,)
 
     @cached_property
     def combined(self) -> dict[str, Way]:

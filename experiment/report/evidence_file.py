@@ -20,17 +20,11 @@ EVIDENCE_FILE = "evidence.json"
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers that are computed for a report.
+    """Numbers that are computed for a report."""
 
-    Attributes:
-        evidence: result of `experiment.metrics.evidence.evidence`.
-        gaps: optimism of choices; empty without an ensemble.
-        made_from: digest of the tables and of the code; the same digest means the same numbers.
-    """
-
-    evidence: Mapping[str, Any]
-    gaps: Sequence[Mapping[str, Any]]
-    made_from: str
+    evidence: Mapping[str, Any]  # result of `experiment.metrics.evidence.evidence`
+    gaps: Sequence[Mapping[str, Any]]  # optimism of choices; empty without an ensemble
+    made_from: str  # digest of the tables and of the code; the same digest means the same numbers
 
     @classmethod
     def of(cls, cohort: Cohort, runs: Mapping[str, Run], folders: Sequence[Path]) -> "Numbers":

@@ -28,15 +28,10 @@ KEY = "resume"  # of what is added to Lightning's checkpoint
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The stored epochs of a fold that is being fitted.
+    """The stored epochs of a fold that is being fitted."""
 
-    Attributes:
-        folder: where; it exists only while an epoch is stored.
-        every: seconds between two stored epochs, so that short fits pay nothing; 0 stores each, None none.
-    """
-
-    folder: Path
-    every: float | None
+    folder: Path  # where; it exists only while an epoch is stored
+    every: float | None  # seconds between two stored epochs, so that short fits pay nothing; 0 stores each, None none
 
     @property
     def epochs(self) -> int:

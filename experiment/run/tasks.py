@@ -27,15 +27,10 @@ Message = tuple[Literal["report", "finished", "failed"], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One model on one fold.
+    """One model on one fold."""
 
-    Attributes:
-        key: names it, for the workers.
-        after: keys of the tasks that come first.
-    """
-
-    key: Key
-    after: Sequence[Key]
+    key: Key  # names it, for the workers
+    after: Sequence[Key]  # keys of the tasks that come first
 
 
 def run_tasks(

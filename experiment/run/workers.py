@@ -19,20 +19,15 @@ class Workers:
 
     Threads decide the last digits of sums, and so of everything trained. They follow from the machine and the number of folds,
     not from how many folds happen to be missing: a fold run alone gives the numbers it gives among others.
-
-    Attributes:
-        processes: 1 works in the job's own process.
-        threads: of each.
-        gpus: a device number for each process, counted among the job's; empty where all processes use the job's devices.
-        even: the number of folds that keep all processes at work. Folds left over come last and share all cores.
-        wide: threads of a process at work on a fold left over.
     """
 
-    processes: int
-    threads: int
+    processes: int  # 1 works in the job's own process
+    threads: int  # of each
+    # a device number for each process, counted among the job's; empty where all processes use the job's devices
     gpus: tuple[int, ...] = ()
+    # the number of folds that keep all processes at work. Folds left over come last and share all cores.
     even: int = sys.maxsize
-    wide: int = 0
+    wide: int = 0  # threads of a process at work on a fold left over
 
     @classmethod
     def of(cls, parallel: int | str, folds: int, uses_gpu: bool) -> "Workers":

@@ -15,19 +15,12 @@ from experiment.store.processes import job_id
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the last attempt at a fold failed.
+    """Why the last attempt at a fold failed."""
 
-    Attributes:
-        error: kind and text in one line.
-        host: name of the machine.
-        job: the cluster's job id, or None outside a cluster.
-        time: seconds since 1970, by that machine's clock.
-    """
-
-    error: str
-    host: str
-    job: str | None
-    time: float
+    error: str  # kind and text in one line
+    host: str  # name of the machine
+    job: str | None  # the cluster's job id, or None outside a cluster
+    time: float  # seconds since 1970, by that machine's clock
 
 
 def failure(path: Path) -> Failure | None:

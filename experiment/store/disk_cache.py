@@ -49,17 +49,11 @@ class Blocks(Sequence[Rows]):
 
 @dataclass(frozen=True)
 class DiskCache:
-    """A folder of entries.
+    """A folder of entries."""
 
-    Attributes:
-        folder: where they are stored.
-        gigabytes: size limit of all entries together; 0 stores none.
-        setting: config key of `gigabytes`, for messages.
-    """
-
-    folder: Path
-    gigabytes: float
-    setting: str
+    folder: Path  # where they are stored
+    gigabytes: float  # size limit of all entries together; 0 stores none
+    setting: str  # config key of `gigabytes`, for messages
 
     def __post_init__(self) -> None:
         if self.gigabytes < 0:

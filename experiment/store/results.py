@@ -12,23 +12,15 @@ from experiment.store.runs import Run
 
 @dataclass(frozen=True)
 class Result:
-    """The cross-validation of one model, complete or in part.
+    """The cross-validation of one model, complete or in part."""
 
-    Attributes:
-        title: the model's name in tables.
-        run: its folder.
-        done: number of finished folds.
-        folds: number of all folds.
-        scores: metrics as `experiment.metrics.scores.summarise` gives them, over the finished folds.
-        cost: see `experiment.core.cost.cost`.
-    """
-
-    title: str
-    run: Run
-    done: int
-    folds: int
+    title: str  # the model's name in tables
+    run: Run  # its folder
+    done: int  # number of finished folds
+    folds: int  # number of all folds
+    # metrics as `experiment.metrics.scores.summarise` gives them, over the finished folds
     scores: Mapping[str, Mapping[str, Any]]
-    cost: Cost
+    cost: Cost  # see `experiment.core.cost.cost`
 
     @property
     def complete(self) -> bool:
@@ -38,15 +30,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Published:
-    """The report of a complete job.
+    """The report of a complete job."""
 
-    Attributes:
-        page: its file.
-        headline: its first sentences: the best model, how sure that is, and whether it beats the next.
-    """
-
-    page: Path
-    headline: Sequence[str]
+    page: Path  # its file
+    headline: Sequence[str]  # its first sentences: the best model, how sure that is, and whether it beats the next
 
     @classmethod
     def load(cls, run: Run) -> "Published":

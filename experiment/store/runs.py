@@ -48,16 +48,11 @@ class Run:
     """The folder of one run. Two runs are equal if they have the same folder.
 
     The tables and scores are read when they are first used, and only a complete run has all of them.
-
-    Attributes:
-        path: the folder; it is created with the first fold.
-        title: the model's name in tables.
-        record: everything that decides the run's numbers.
     """
 
-    path: Path
-    title: str = field(compare=False)
-    record: Record = field(compare=False, repr=False)
+    path: Path  # the folder; it is created with the first fold
+    title: str = field(compare=False)  # the model's name in tables
+    record: Record = field(compare=False, repr=False)  # everything that decides the run's numbers
 
     @classmethod
     def of(cls, root: Path, name: str, record: Record) -> "Run":

@@ -30,21 +30,13 @@ METRIC = "balanced_accuracy"
 
 @dataclass(frozen=True)
 class FoldStatus:
-    """Status of one fold of a run.
+    """Status of one fold of a run."""
 
-    Attributes:
-        name: for example ``repeat-0/fold-3``.
-        state: state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over.
-        note: process that works on it, or why it failed.
-        seconds: duration, so far if it is running.
-        scores: balanced accuracy by part.
-    """
-
-    name: str
-    state: State
-    note: str = ""
-    seconds: float = 0.0
-    scores: dict[str, float] | None = None
+    name: str  # for example ``repeat-0/fold-3``
+    state: State  # state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over
+    note: str = ""  # process that works on it, or why it failed
+    seconds: float = 0.0  # duration, so far if it is running
+    scores: dict[str, float] | None = None  # balanced accuracy by part
 
     @classmethod
     def of(cls, run: Path, name: str) -> "FoldStatus":

@@ -24,33 +24,20 @@ Scores = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Summary:
-    """Results of a complete run for a tracker.
+    """Results of a complete run for a tracker."""
 
-    Attributes:
-        run: folder of the run.
-        config: resolved config.
-        scores: value, low, high, mean and sd by metric (content of ``metrics.json``).
-        evidence: calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`).
-        pairs: comparisons with the job's other models.
-        oof: out-of-fold table.
-        cost: see `experiment.core.cost.cost`.
-        objective: objectives of a sweep by name (see `experiment.metrics.objective`).
-        asked: whether this is the main model of the command, not one that it is built on.
-        files: splits, table and report of the run.
-        picture: reads an image by sample id; raises if it cannot.
-    """
-
-    run: Path
-    config: Mapping[str, Any]
-    scores: Scores
+    run: Path  # folder of the run
+    config: Mapping[str, Any]  # resolved config
+    scores: Scores  # value, low, high, mean and sd by metric (content of ``metrics.json``)
+    # calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`)
     evidence: Mapping[str, Any]
-    pairs: Sequence[Mapping[str, Any]]
-    oof: pd.DataFrame
-    cost: Cost
-    objective: Mapping[str, float]
-    asked: bool
-    files: Sequence[Path]
-    picture: Callable[[str], NDArray[np.uint8]]
+    pairs: Sequence[Mapping[str, Any]]  # comparisons with the job's other models
+    oof: pd.DataFrame  # out-of-fold table
+    cost: Cost  # see `experiment.core.cost.cost`
+    objective: Mapping[str, float]  # objectives of a sweep by name (see `experiment.metrics.objective`)
+    asked: bool  # whether this is the main model of the command, not one that it is built on
+    files: Sequence[Path]  # splits, table and report of the run
+    picture: Callable[[str], NDArray[np.uint8]]  # reads an image by sample id; raises if it cannot
 
 
 class Tracker(Protocol):

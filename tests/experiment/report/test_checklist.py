@@ -182,9 +182,11 @@ def test_a_span_is_one_number_where_there_is_one():
 
 
 def test_members_of_an_ensemble(content):
+    content(name="a-0"), content(name="b-0")
     made = content()
     assert facts(made)["ensemble"] == "no model combines others"
-    made.last.__dict__["markers"] = {"repeat-0/fold-0": {"inputs": {"a": "…", "b": "…"}}}  # as read from an ensemble's folder
+    inputs = {name: f"{name}-0/repeat-0/fold-0" for name in "ab"}
+    made.last.__dict__["markers"] = {"repeat-0/fold-0": {"inputs": inputs}}  # as read from an ensemble's folder
     stated = facts(made)
     assert stated["ensemble"].startswith("net: combines a and b, lr 0.25")
     assert stated["weights"] == "net: from a and b of the same fold"

@@ -1,7 +1,6 @@
 """Several processes give the numbers that one gives."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
