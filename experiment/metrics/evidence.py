@@ -18,7 +18,7 @@ from experiment.core.tables import SampleTable
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.calibration import brier_decomposition, reliability, slope_and_intercept
 from experiment.metrics.comparison import delong_test, detectable_difference, holm, mcnemar, permutation_test
-from experiment.metrics.curves import at_sensitivity, at_specificity, net_benefit, treat_all
+from experiment.metrics.curves import best_rate, net_benefit
 from experiment.metrics.out_of_fold import probabilities
 from experiment.metrics.scores import METRICS
 from experiment.metrics.weighted import scores
@@ -192,8 +192,8 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
             "predicted": bins.predicted.tolist(), "observed": bins.observed.tolist(), "count": bins.count.tolist(),
         },
         "operating": {
-            f"sensitivity_at_specificity_{FIXED}": at_specificity(truth, p, FIXED),
-            f"specificity_at_sensitivity_{FIXED}": at_sensitivity(truth, p, FIXED),
+            f"sensitivity_at_specificity_{FIXED}": best_rate(truth, p, "specificity", FIXED),
+            f"specificity_at_sensitivity_{FIXED}": best_rate(truth, p, "sensitivity", FIXED),
         },
         "curves": {
             "roc": {"x": fall_out.tolist(), "y": recall.tolist()},
@@ -201,7 +201,7 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
             "decision": {
                 "x": THRESHOLDS.tolist(),
                 "y": net_benefit(truth, p, THRESHOLDS).tolist(),
-                "all": treat_all(truth, THRESHOLDS).tolist(),
+                "all": net_benefit(truth, np.ones(len(truth)), THRESHOLDS).tolist(),
             },
         },
     }  # fmt: skip

@@ -19,17 +19,6 @@ from experiment.core.class_weights import balanced_weights
 from experiment.metrics.combiners import COMBINERS, NEED_VAL, Combiner
 from experiment.metrics.scores import score
 
-
-@dataclass(frozen=True)
-class FoldTables:
-    """Predictions of the members in one fold."""
-
-    val: Tensor  # probabilities on val rows, (M, V, K)
-    val_target: Tensor  # class indices, (V,)
-    test: Tensor  # probabilities on test rows, (M, T, K)
-    test_target: Tensor  # class indices, (T,)
-
-
 Way = Callable[[Tensor], Tensor]
 """Function from the members' predictions (M, N, K) to one prediction (N, K)."""
 
@@ -56,15 +45,20 @@ class Rows:
 Chooser = Callable[[Rows], Way]
 
 
-def gaps(folds: Sequence[FoldTables], positive: int) -> list[dict[str, float | str]]:
-    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice; nothing if a fold has no val rows."""
-    if not folds or any(len(fold.val) == 0 or not len(fold.val_target) for fold in folds):
+def gaps(folds: Sequence[tuple[Rows, Rows]], positive: int) -> list[dict[str, float | str]]:
+    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice.
+
+    Args:
+        folds: val and test rows of each fold. Without val rows there is no honest choice, and the result is empty.
+        positive: index of the positive class.
+    """
+    if not folds or any(not len(val.target) for val, _ in folds):
         return []
-    p_test, target = torch.cat([fold.test for fold in folds], dim=1), torch.cat([fold.test_target for fold in folds])
+    p_test, target = torch.cat([test.p for _, test in folds], dim=1), torch.cat([test.target for _, test in folds])
+    test_rows = Rows(p_test, target)
     out: list[dict[str, float | str]] = []
-    val_rows, test_rows = [Rows(fold.val, fold.val_target) for fold in folds], Rows(p_test, target)
     for choice, (choose, metric) in choosers(positive, p_test.shape[-1]).items():
-        honest = torch.cat([choose(rows)(fold.test) for rows, fold in zip(val_rows, folds, strict=True)])
+        honest = torch.cat([choose(val)(test.p) for val, test in folds])
         naive = choose(test_rows)(p_test)
         values = [score(target.numpy(), p.numpy(), positive)[metric] for p in (honest, naive)]
         out.append({"choice": choice, "metric": metric, "honest": values[0], "naive": values[1], "gap": values[1] - values[0]})

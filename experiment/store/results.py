@@ -1,9 +1,7 @@
-"""The results of a job: scores per model, and the report on all of them."""
+"""The results of a job: scores per model."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from experiment.core.cost import Cost
@@ -26,17 +24,3 @@ class Result:
     def complete(self) -> bool:
         """Whether every fold is finished."""
         return self.done == self.folds
-
-
-@dataclass(frozen=True)
-class Published:
-    """The report of a complete job."""
-
-    page: Path  # its file
-    headline: Sequence[str]  # its first sentences: the best model, how sure that is, and whether it beats the next
-
-    @classmethod
-    def load(cls, run: Run) -> "Published":
-        """Return the report in a run's folder."""
-        headline = json.loads((run.path / "evidence.json").read_text())["headline"]
-        return cls(run.path / "report.html", headline)

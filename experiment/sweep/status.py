@@ -50,7 +50,7 @@ class FoldStatus:
             state: State = "stale" if owner.stale else "running"
             return cls(name, state, str(owner), seconds=time.time() - owner.since)
         if failed := failure(place.with_name(f".{place.name}.failed")):
-            return cls(name, "failed", failed.error)
+            return cls(name, "failed", failed)
         return cls(name, "missing")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,48 +40,29 @@ class Summary:
     picture: Callable[[str], NDArray[np.uint8]]  # reads an image by sample id; raises if it cannot
 
 
-class Tracker(Protocol):
-    """Interface through which the engine reports its work."""
+class Tracker:
+    """Interface through which the engine reports its work; this one tracks nothing."""
 
-    name: str | None
-    """Name under which a run records that this tracker has its summary; None for no tracking."""
+    name: str | None = None  # under which a run records that this tracker has its summary; None for no tracking
 
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Any:
-        """Return a context manager around the work on one fold, which yields a Lightning logger or None."""
+    @contextmanager
+    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
+        """Yield a Lightning logger, or None, for the work on one fold."""
+        yield None
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """Log the metrics of the fold's test part."""
 
     def summary(self, summary: Summary) -> bool:
         """Log a complete run; return whether it was logged."""
-
-    def close(self) -> str | None:
-        """End the job; return a message for the user, if any."""
-
-
-class NoTracker:
-    """Tracker that tracks nothing."""
-
-    name: str | None = None
-
-    @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """Yield no logger."""
-        yield None
-
-    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def summary(self, summary: Summary) -> bool:
-        """Return False: nothing is logged."""
         return False
 
     def close(self) -> str | None:
-        """Return no message."""
+        """End the job; return a message for the user, if any."""
         return None
 
 
-class CSVTracker(NoTracker):
+class CSVTracker(Tracker):
     """Tracker that writes CSV files into ``csv/`` of each run's folder."""
 
     name: str | None = "csv"

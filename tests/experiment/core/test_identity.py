@@ -16,7 +16,6 @@ from experiment.core.identity import decisive, digest, file_digest
         ("callback", "cache"),
         ("callback", "cache_gb"),
         ("callback", "experiment_seed"),
-        ("data", "recommended"),
         ("trainer", "accelerator"),
         ("trainer", "devices"),
         ("trainer", "default_root_dir"),

@@ -30,7 +30,7 @@ from experiment.store.lease import Lease
 from experiment.store.runs import Run
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import NoTracker
+from experiment.tracking.trackers import Tracker
 
 
 class Fixed(Recipe):
@@ -74,7 +74,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 def validation(data: SyntheticDataModule, root: Path, **scheme: Any) -> CrossValidation:
     folds = FoldScheme(**{"k": 3, "val": 0.0, **scheme})
     config = {"seed": 7, "paths": {"runs": str(root)}, "data": {}, "callbacks": {}}
-    return CrossValidation(data, folds.split(data.samples, 7), folds, config, NoTracker(), Progress(err))
+    return CrossValidation(data, folds.split(data.samples, 7), folds, config, Tracker(), Progress(err))
 
 
 def test_a_model_comes_after_those_it_is_built_on_and_those_come_once(tiny_data, tmp_path: Path, log) -> None:
