@@ -25,17 +25,10 @@ def check_difficulty(difficulty: float) -> None:
 
 
 def draw_patient(rng: np.random.Generator, difficulty: float = 0.5) -> Patient:
-    """Draw the traits that all images of one patient share.
-
-    Args:
-        rng: Source of randomness.
-        difficulty: From 0 to 1; patients differ twice as much at 1 as at 0.
-
-    Returns:
-        The patient's traits.
+    """Draw the traits of one patient; patients differ twice as much at difficulty 1 as at 0.
 
     Raises:
-        ValueError: If the difficulty is outside [0, 1].
+        ValueError: the difficulty is outside [0, 1].
     """
     check_difficulty(difficulty)
     shift = rng.uniform(-1, 1, 8) * (0.5 + 0.5 * difficulty)

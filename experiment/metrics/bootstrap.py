@@ -83,17 +83,13 @@ class Bootstrap:
 
         Statistics of the same cohort and seed are computed on the same resamples, so they may be paired.
         """
-        of_row = clusters.of_row
-        all_once = np.ones((1, clusters.count))
-        value = statistic(all_once[:, of_row])
-        return cls(
-            clusters,
-            {name: float(v[0]) for name, v in value.items()},
-            in_chunks(lambda drawn: statistic(drawn[:, of_row]), clusters.resamples(resamples, seed), len(of_row)),
-            in_chunks(lambda drawn: statistic(drawn[:, of_row]), 1 - np.eye(clusters.count), len(of_row))
-            if clusters.count <= JACKKNIFED
-            else {},
-        )
+
+        def of(drawn: Floats) -> dict[str, Floats]:
+            return in_chunks(lambda chunk: statistic(chunk[:, clusters.of_row]), drawn, len(clusters.of_row))
+
+        value = {name: float(v[0]) for name, v in of(np.ones((1, clusters.count))).items()}
+        left_out = of(1 - np.eye(clusters.count)) if clusters.count <= JACKKNIFED else {}
+        return cls(clusters, value, of(clusters.resamples(resamples, seed)), left_out)
 
     def save(self, path: Path, made_from: str) -> None:
         """Store the statistics with a digest of everything they were made from."""

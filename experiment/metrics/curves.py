@@ -9,16 +9,9 @@ Floats = NDArray[np.float64]
 
 
 def best_rate(is_class: NDArray[np.bool_], p: Floats, bounded: str, least: float) -> float:
-    """Return the highest sensitivity of any threshold with at least this specificity, or the other way round.
+    """Return the highest sensitivity where specificity, the `bounded` rate, is at least `least`; or the other way round.
 
-    Args:
-        is_class: whether each row is of the class, (N,).
-        p: probability of the class, (N,).
-        bounded: rate with the lower bound, ``specificity`` or ``sensitivity``; the other one is returned.
-        least: the bound.
-
-    Returns:
-        The rate; NaN if a class is missing.
+    All thresholds on `p` (N,) are compared; NaN if a class of `is_class` (N,) is missing.
     """
     if is_class.all() or not is_class.any():
         return float("nan")

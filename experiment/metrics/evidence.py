@@ -62,17 +62,12 @@ class Cohort:
         rows = samples.rows.loc[samples.rows["sample_id"].isin(sample_ids)]
         ids = rows["sample_id"].to_numpy(dtype=object)
         target, group = rows["target"].to_numpy(dtype=np.int64), rows["group"].to_numpy(dtype=object)
-        p = {
-            title: np.stack(
-                [
-                    probabilities(repeat.set_index("sample_id").loc[ids], samples.classes)
-                    for _, repeat in table.groupby("repeat", sort=True)
-                ]
-            )
-            for title, table in tables.items()
-        }
-        if len({len(repeats) for repeats in p.values()}) > 1:
-            counts = ", ".join(f"{title} {len(repeats)}" for title, repeats in p.items())
+        p = {}
+        for title, table in tables.items():
+            repeats = [repeat.set_index("sample_id").loc[ids] for _, repeat in table.groupby("repeat", sort=True)]
+            p[title] = np.stack([probabilities(repeat, samples.classes) for repeat in repeats])
+        if len(set(map(len, p.values()))) > 1:
+            counts = ", ".join(f"{title} {len(by_repeat)}" for title, by_repeat in p.items())
             raise UserError(f"the runs have different numbers of repeats ({counts}); compare runs of the same folds.")
         return cls(target, p, samples.positive_index, Clusters.of(target, group), samples.grouped, ids, group)
 
@@ -107,9 +102,7 @@ class Cohort:
 def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """Compute everything that a report states about the models, as plain numbers.
 
-    Args:
-        cohort: the models' predictions.
-        stored: model title to a file that may hold its bootstrap; what is missing or outdated is computed.
+    `stored` files, by title, may hold the bootstraps of models; missing or outdated ones are computed.
 
     Returns:
         ``models`` (per model: ``metrics`` with value, low, high; ``calibration``; ``operating``; ``curves``), ``pairs``
@@ -132,11 +125,8 @@ def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[s
 
 def intervals(boot: Bootstrap) -> dict[str, dict[str, float]]:
     """Return ``value``, ``low`` and ``high`` of each metric."""
-    out = {}
-    for name in METRICS:
-        low, high = boot.interval(name, LEVEL)
-        out[name] = {"value": boot.value[name], "low": low, "high": high}
-    return out
+    ends = {name: boot.interval(name, LEVEL) for name in METRICS}
+    return {name: {"value": boot.value[name], "low": low, "high": high} for name, (low, high) in ends.items()}
 
 
 def _pairs(cohort: Cohort, resampled: Mapping[str, Bootstrap]) -> list[dict[str, Any]]:

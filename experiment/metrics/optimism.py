@@ -16,7 +16,7 @@ from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from experiment.core.class_weights import balanced_weights
-from experiment.metrics.combiners import COMBINERS, NEED_VAL, Combiner
+from experiment.metrics.combiners import COMBINERS, NEED_VAL
 from experiment.metrics.scores import score
 
 Way = Callable[[Tensor], Tensor]
@@ -38,7 +38,7 @@ class Rows:
         for name, combiner_of in COMBINERS.items():
             combiner = combiner_of(len(self.p), self.p.shape[-1])
             combiner.fit(self.p, self.target, weight)
-            fitted[name] = _without_gradient(combiner)
+            fitted[name] = torch.inference_mode()(combiner.forward)
         return fitted
 
 
@@ -46,11 +46,9 @@ Chooser = Callable[[Rows], Way]
 
 
 def gaps(folds: Sequence[tuple[Rows, Rows]], positive: int) -> list[dict[str, float | str]]:
-    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice.
+    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice, from val and test rows of each fold.
 
-    Args:
-        folds: val and test rows of each fold. Without val rows there is no honest choice, and the result is empty.
-        positive: index of the positive class.
+    Without val rows there is no honest choice, and the result is empty.
     """
     if not folds or any(not len(val.target) for val, _ in folds):
         return []
@@ -109,12 +107,3 @@ def _threshold(positive: int) -> Chooser:
 
 def _log_odds(p: Tensor, positive: int) -> Tensor:
     return (p[:, positive] / p[:, 1 - positive].clamp_min(1e-12)).clamp_min(1e-12).log()
-
-
-def _without_gradient(combiner: Combiner) -> Way:
-    def combined(p: Tensor) -> Tensor:
-        with torch.inference_mode():
-            out: Tensor = combiner(p)
-            return out
-
-    return combined

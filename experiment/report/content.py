@@ -53,9 +53,7 @@ class Content:
 def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     """Compare finished runs of the same images.
 
-    Args:
-        runs: in the order of the page; the last one is the main run.
-        folder: folder of the report. Numbers that an earlier report there, or in the main run's folder, has stored are reused.
+    The last run is the main one. Numbers stored by an earlier report in `folder`, or in that run's folder, are reused.
 
     Raises:
         UserError: the runs differ in images or classes.

@@ -22,4 +22,5 @@ def cores() -> int:
     # Without task plugins Slurm does not set the affinity. Outside a job its variables are some shell's leftovers.
     names = [GRANTED, *(["SLURM_CPUS_PER_TASK"] if "SLURM_JOB_ID" in os.environ else [])]
     granted = [int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()]
-    return max(1, min([cpu_count(), *granted]))
+    available: int = min([cpu_count(), *granted])
+    return max(1, available)

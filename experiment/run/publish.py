@@ -21,14 +21,8 @@ def publish(
 ) -> Path | None:
     """Write the report of a complete job, and send the tracker the summaries that it does not have.
 
-    If a job was stopped before that, or ran without a tracker, the next command does it.
-
-    Args:
-        results: of every model; the model of the command is last.
-        data: reads the images.
-        tracker: gets the summaries.
-        objective: what a sweep optimises; part of each summary.
-        page: whether to write the report; a sweep writes one on all its trials instead.
+    If a job was stopped before that, or ran without a tracker, the next command does it. Without `page` no report is written:
+    a sweep writes one on all its trials instead.
 
     Returns:
         The page of the report; None while folds are missing, or if there is none.

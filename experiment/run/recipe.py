@@ -58,19 +58,8 @@ class Recipe:
         return built
 
 
-def plan(
-    model: Mapping[str, Any],
-    trainer: Mapping[str, Any],
-    has_val: bool,
-    title: str = "",
-) -> Recipe:
-    """Return the recipe of a resolved model config. Nothing is read or trained.
-
-    Args:
-        model: the resolved ``model`` section.
-        trainer: the resolved ``trainer`` section; a model's own ``trainer`` keys go over it.
-        has_val: whether folds keep val rows.
-        title: the model's name in tables; its own name where empty.
+def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, title: str = "") -> Recipe:
+    """Return the recipe of the resolved ``model`` section, whose ``trainer`` keys override those of the ``trainer`` section.
 
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
@@ -114,11 +103,6 @@ def plan(
 
 def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:
     """Build each trainer, callback and model of a job once, so that wrong settings are found before any work.
-
-    Args:
-        recipe: the model.
-        config: the resolved config of the job.
-        scheme: how its folds are made and run.
 
     Raises:
         UserError: naming the setting.

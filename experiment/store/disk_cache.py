@@ -62,10 +62,8 @@ class DiskCache:
     def get(self, described: Mapping[str, Any], rows: int, fill: Fill) -> Blocks | None:
         """Return the entry with this description, computing its missing blocks; None if it is larger than the limit.
 
-        Args:
-            described: everything that decides the numbers, as plain values.
-            rows: N.
-            fill: gives the rows of a range of row numbers, (len(range), ...), of a type that needs no pickling.
+        `described` is everything that decides the numbers, as plain values. `fill` returns the rows of a range of row numbers,
+        (len(range), ...), of a type that needs no pickling.
         """
         if self.gigabytes == 0:
             return None

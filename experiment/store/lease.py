@@ -40,7 +40,6 @@ class Holder:
     token: str  # unique name of this hold
 
     def __str__(self) -> str:
-        """Where a person finds the process."""
         job = f", job {self.job}" if self.job else ""
         return f"process {self.pid} on {self.host}{job}" if self.host else "a job that has just begun"
 
@@ -68,12 +67,7 @@ class Lease:
 
     @classmethod
     def take(cls, path: Path, beat: float = BEAT) -> "Lease | None":
-        """Take the lease at `path`, free or expired; None while another process holds it. Its folder is created.
-
-        Args:
-            path: the lease's file.
-            beat: seconds between two refreshes.
-        """
+        """Take the lease at `path`, free or expired; None while another process holds it. Its folder is created."""
         path.parent.mkdir(parents=True, exist_ok=True)
         token = uuid.uuid4().hex
         if _create(path, token):

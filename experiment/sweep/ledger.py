@@ -57,13 +57,10 @@ class Ledger:
 
     @classmethod
     def of(cls, root: Path, name: str | None, question: str, named: Sequence[str]) -> "Ledger":
-        """Return the ledger of this name below `root`, creating it if needed.
+        """Return the ledger of this name below the folder of the runs, creating it if needed.
 
-        Args:
-            root: folder of the runs.
-            name: None takes a name that derives from the question, so that all trials of one question share a ledger.
-            question: digest of what all trials must have in common: data, folds, seed.
-            named: names of the objectives.
+        `question` is a digest of what all trials must have in common: data, folds, seed. Without a name it gives the name, so
+        that all trials of one question share a ledger.
 
         Raises:
             UserError: the ledger of this name belongs to another question.

@@ -24,7 +24,10 @@ from experiment.sweep.ledger import ledgers
 from experiment.sweep.summary import print_sweep
 
 State = Literal["done", "running", "stale", "failed", "missing"]
-STYLES: dict[State, str] = {"done": "green", "running": "cyan", "stale": "yellow", "failed": "red", "missing": "dim"}
+MARKS: dict[State, tuple[str, str]] = {
+    "done": ("■", "green"), "running": ("▶", "cyan"), "stale": ("◌", "yellow"),
+    "failed": ("✗", "red"), "missing": ("·", "dim"),
+}  # fmt: skip
 METRIC = "balanced_accuracy"
 
 
@@ -81,9 +84,7 @@ def print_status(root: Path, console: Console, complete: bool = True) -> None:
             continue
         marks = Text()
         for fold in folds:
-            marks.append(
-                {"done": "■", "running": "▶", "stale": "◌", "failed": "✗", "missing": "·"}[fold.state], STYLES[fold.state]
-            )
+            marks.append(*MARKS[fold.state])
             if fold.note:
                 notes.append(f"{run.name} {fold.name}: {fold.state}, {fold.note} ({duration(fold.seconds)})")
         scores = [_mean([fold.scores or {} for fold in done], part) for part in ("val", "test")]

@@ -1,4 +1,4 @@
-"""What a person sees while folds are worked on: one bar over all epochs in a terminal, and a line per finished fold."""
+"""Progress of folds: one bar over all epochs in a terminal, and a line per finished fold."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +18,9 @@ Report = Callable[[str, str, int], None]
 
 
 class Progress:
-    """How far a job is, in this process and in its workers.
+    """Progress of a job, in this process and in its workers.
 
-    Args:
-        console: where it is shown.
-        least: seconds below which a fold is not worth a line.
-        report: in a worker: takes what `epoch` takes, for the first process to show.
+    Folds that take less than `least` seconds have no line. A worker passes its epochs on to the first process by `report`.
     """
 
     def __init__(self, console: Console, least: float = 0.0, report: Report | None = None) -> None:
@@ -41,11 +38,7 @@ class Progress:
 
     @contextmanager
     def job(self, folds: Sequence[tuple[str, int]]) -> Iterator[None]:
-        """Show the bar during the block.
-
-        Args:
-            folds: model and epochs of each missing fold; a model that is not trained counts as one epoch.
-        """
+        """Show the bar during the block, over the epochs of `folds`: model and epochs of each missing fold."""
         self.done, self.total, self.epochs, self.completed = 0, len(folds), dict(folds), 0
         self.task = self.bar.add_task("", total=sum(epochs for _, epochs in folds), visible=bool(folds))
         self.started = time.monotonic()
@@ -84,7 +77,7 @@ class Progress:
             markup=False, highlight=False,
         )  # fmt: skip
 
-    def held(self, title: str, split: Split, holder: Holder | None) -> None:
+    def waiting(self, title: str, split: Split, holder: Holder | None) -> None:
         """Say once for each holder that another job works on a fold."""
         if holder is None or (announced := (title, split.name, str(holder))) in self.announced:
             return
@@ -97,11 +90,7 @@ class Progress:
 
 
 class Timing(Callback):
-    """Records the time of training steps in the model and of waiting for images.
-
-    Args:
-        on_epoch: called with the number of epochs after each.
-    """
+    """Records the time of training steps in the model and of waiting for images; reports the number of epochs after each."""
 
     def __init__(self, on_epoch: Callable[[int], None]) -> None:
         self.on_epoch = on_epoch
@@ -111,15 +100,16 @@ class Timing(Callback):
         self.since = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        now = time.perf_counter()
-        record_step("loader", now - self.since)
-        self.since = now
+        self._record("loader")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._record("model")
+
+    def _record(self, step: str) -> None:
         now = time.perf_counter()
-        record_step("model", now - self.since)
+        record_step(step, now - self.since)
         self.since = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

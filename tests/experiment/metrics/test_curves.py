@@ -28,12 +28,8 @@ def test_the_best_of_all_thresholds_is_found(seed, least):
     is_class, p = drawn(seed)
     points = operating_points(is_class, p)
     bound = least - 1e-9
-    assert best_rate(is_class, p, "specificity", least) == pytest.approx(
-        max(sens for sens, spec in points if spec >= bound)
-    )
-    assert best_rate(is_class, p, "sensitivity", least) == pytest.approx(
-        max(spec for sens, spec in points if sens >= bound)
-    )
+    assert best_rate(is_class, p, "specificity", least) == pytest.approx(max(sens for sens, spec in points if spec >= bound))
+    assert best_rate(is_class, p, "sensitivity", least) == pytest.approx(max(spec for sens, spec in points if sens >= bound))
 
 
 def test_operating_points_by_hand():

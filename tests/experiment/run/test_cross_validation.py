@@ -202,7 +202,7 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
     elsewhere = validation(tiny_data, tmp_path)
     base = fixed("base")
     run = elsewhere.run_of(base)
-    lease = Lease.take(run.beside(next(iter(elsewhere.splits)), "lease"))
+    lease = Lease.take(run.neighbour(next(iter(elsewhere.splits)), "lease"))
     assert lease is not None
 
     def meanwhile(seconds: float) -> None:
@@ -230,7 +230,7 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
 def test_what_is_built_on_a_fold_of_another_job_waits_for_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     job = validation(tiny_data, tmp_path)
     base = fixed("base")
-    lease = Lease.take(job.run_of(base).beside(next(iter(job.splits)), "lease"))
+    lease = Lease.take(job.run_of(base).neighbour(next(iter(job.splits)), "lease"))
     assert lease is not None
     monkeypatch.setattr("experiment.run.cross_validation.time.sleep", lambda _: lease.give_back())  # the other job gives up
     assert job.run(fixed("top", a=base))[1].complete

@@ -26,11 +26,11 @@ class StandIn(Tracker):
     name = "stand-in"
 
     def __init__(self, works=True):
-        self.works, self.told = works, []
+        self.works, self.summaries = works, []
 
     def summary(self, shown):
         if self.works:
-            self.told.append(shown)
+            self.summaries.append(shown)
         return self.works
 
 
@@ -69,13 +69,13 @@ def test_the_tracker_is_told_of_each_run_once(results, written):
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
     publish(results, Data(), tracker, OBJECTIVE)
-    assert [shown.run for shown in tracker.told] == [result.run.path for result in results]
+    assert [shown.run for shown in tracker.summaries] == [result.run.path for result in results]
 
 
 def test_what_the_tracker_is_told_belongs_to_the_run(results, written):
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    for result, shown in zip(results, tracker.told, strict=True):
+    for result, shown in zip(results, tracker.summaries, strict=True):
         assert shown.config["title"] == result.title
         assert shown.scores == result.scores
         value = shown.evidence["metrics"]["auroc"]["value"]
@@ -91,7 +91,7 @@ def test_a_tracker_that_failed_is_told_again(results, written):
     publish(results, Data(), StandIn(works=False), OBJECTIVE)
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    assert len(tracker.told) == 3
+    assert len(tracker.summaries) == 3
     assert len(written) == 1
 
 
@@ -102,7 +102,7 @@ def test_a_tracker_that_was_not_there_before_is_told_and_the_other_is_not_forgot
     publish(results, Data(), first, OBJECTIVE)
     publish(results, Data(), second, OBJECTIVE)
     publish(results, Data(), first, OBJECTIVE)
-    assert [len(tracker.told) for tracker in (first, second)] == [3, 3]
+    assert [len(tracker.summaries) for tracker in (first, second)] == [3, 3]
     assert json.loads((results[0].run.path / "shown.json").read_text()) == ["stand-in", "second"]
     assert len(written) == 1
 
@@ -111,7 +111,7 @@ def test_only_runs_that_were_not_shown_are(results, written):
     publish(results[:1], Data(), StandIn(), OBJECTIVE)
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    assert [shown.run.name for shown in tracker.told] == ["two", "both"]
+    assert [shown.run.name for shown in tracker.summaries] == ["two", "both"]
 
 
 def test_nothing_is_published_while_folds_are_missing(results, written):
@@ -121,7 +121,7 @@ def test_nothing_is_published_while_folds_are_missing(results, written):
         publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores, last.cost)], Data(), tracker, OBJECTIVE)
         is None
     )
-    assert (written, tracker.told) == ([], [])
+    assert (written, tracker.summaries) == ([], [])
 
 
 def test_the_report_holds_every_model(results):
@@ -133,5 +133,5 @@ def test_a_sweep_wants_no_page_but_the_tracker_is_told_the_objective_of_each_run
     tracker = StandIn()
     assert publish(results, Data(), tracker, ["val/auroc", "seconds"], page=False) is None
     assert written == []
-    assert [(shown.run.name, shown.asked) for shown in tracker.told] == [("one", False), ("two", False), ("both", True)]
-    assert set(tracker.told[-1].objective) == {"val/auroc", "seconds"}
+    assert [(shown.run.name, shown.asked) for shown in tracker.summaries] == [("one", False), ("two", False), ("both", True)]
+    assert set(tracker.summaries[-1].objective) == {"val/auroc", "seconds"}

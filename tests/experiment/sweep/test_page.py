@@ -31,7 +31,7 @@ def ledger(tmp_path):
 
 def test_the_first_sentence_names_the_best_setting_and_the_second_what_was_tried(ledger):
     first, second = report.headline(ledger)
-    assert first == "Best by val/auroc: model.taps=[layer3], model.lr=1e+04 (val/auroc 0.9, seconds 2)."
+    assert first == "Best by val/auroc: model.lr=1e+04, model.taps=[layer3] (val/auroc 0.9, seconds 2)."
     assert second == "12 settings tried: 8 complete, 3 raced out, 1 failed."
 
 
