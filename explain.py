@@ -11,7 +11,7 @@ from experiment.terminal.cli import command
 def main(config: dict[str, Any]) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     from experiment.core.build import build, relocated
-    from experiment.explain.explanations import explain
+    from experiment.explain.explanations import explain, pointing
     from experiment.store.runs import Run
     from experiment.terminal.consoles import out, quiet
 
@@ -20,9 +20,7 @@ def main(config: dict[str, Any]) -> None:
     data = build(relocated(run.config["data"]))
     data.load()
     folder = Path(config["out"]).resolve() if config["out"] else run.path.resolve() / "explanations"
-    explained = explain(run, data, config["images"], config["seed"], folder)
-
-    if (score := explained.pointing()) is not None:
+    if score := pointing(explain(run, data, config["images"], config["seed"], folder)):
         out.print(score, highlight=False)
     out.print(f"explanations: {folder}", soft_wrap=True, highlight=False)
 

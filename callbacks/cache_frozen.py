@@ -1,4 +1,4 @@
-"""Run the frozen layers of a network once: for all folds, epochs and trials."""
+"""Run the frozen layers of a network once for all folds, epochs and trials."""
 
 import warnings
 from pathlib import Path
@@ -15,14 +15,14 @@ from experiment.store.disk_cache import DiskCache
 
 
 class CacheFrozen(Callback):
-    """Before training, stores the outputs of the frozen layers for all images, in every symmetry that will be asked for.
+    """Stores the outputs of the frozen layers for all images before training, in every symmetry that training draws.
 
     Training then runs only the other layers. It needs augmentation that draws nothing but symmetries, because every other
     change of pixels changes those outputs; with any other, or without room on disk, frozen layers run as usual.
 
     Args:
         cache: folder in which the outputs are stored.
-        cache_gb: how much it may hold; 0 stores none.
+        cache_gb: size limit of the folder; 0 stores none.
     """
 
     def __init__(self, cache: str = "", cache_gb: float = 0.0) -> None:
@@ -30,7 +30,7 @@ class CacheFrozen(Callback):
         self.cache = DiskCache(Path(cache), cache_gb, "paths.cache_gb")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fill the cache; the module is on its device, and nothing has been trained yet."""
+        """Fill the cache; the module is on its device, and not trained yet."""
         if not isinstance(pl_module, ReadsFeatures):
             raise TypeError(f"{type(pl_module).__name__} has no trunk whose layers could be frozen")
         trunk, data = pl_module.trunk, data_of(trainer)

@@ -18,16 +18,16 @@ FIT_VIEWS = (1, 4, N_SYMMETRIES)
 
 
 class FitSVM(Callback):
-    """Extracts skip features when training has ended, and has the model fit its SVM on those of the fit and val rows.
+    """Extracts skip features after training, and lets the model fit its SVM on those of the fit and val rows.
 
-    Without training (``max_epochs: 0``) the features are those of the network as it came.
+    Without training (``max_epochs: 0``) the features are those of the initial network.
 
     Args:
         cache: folder in which features are stored for other folds and trials.
-        cache_gb: how much it may hold; 0 stores none.
-        fit_views: features of the rows that the network was trained on are averaged over so many symmetries at most. It has
-            learned them in all symmetries and answers much alike to each; they are most of the images that it is shown.
-        experiment_seed: seed of the experiment; with repeat and fold it decides the inner folds and landmarks of the SVM.
+        cache_gb: size limit of the folder; 0 stores none.
+        fit_views: most symmetries that features of the fit rows are averaged over. The network was trained on these rows in
+            all symmetries, so its features differ little, and they are most of the images to be extracted.
+        experiment_seed: seed of the experiment; with repeat and fold it decides inner folds and landmarks of the SVM.
     """
 
     def __init__(self, cache: str = "", cache_gb: float = 0.0, fit_views: int = 4, experiment_seed: int = 0) -> None:

@@ -1,1 +1,1 @@
-"""LightningDataModules with k-fold splits: one file a data set, beside the pieces that they share."""
+"""LightningDataModules with k-fold splits: one file per data set, and their common parts."""

@@ -1,4 +1,4 @@
-"""A LightningDataModule with k-fold splits. A data set adds what its rows are, one image, and what images depend on."""
+"""LightningDataModule with k-fold splits. A data set adds its rows, the reading of one image, and what images depend on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,25 +20,19 @@ from datamodules.images import Pixels
 from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import file_digest
-from experiment.core.tables import Part, SampleTable, Split
+from experiment.core.tables import SampleTable
 from experiment.store.disk_cache import DiskCache
 
-SHOWN = 2**20  # pixels of a batch where nothing is trained, 40 images of 160 a side: what they become stays near a processor
+SHOWN = 2**20  # pixels per batch where nothing is trained, such as 40 images of 160²: their activations fit into a CPU's cache
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled image, before it is read.
+    """One labelled image, before it is read."""
 
-    Attributes:
-        sample_id: stable text, such as the path below the root.
-        label: class name.
-        group: patient, animal or block; None when not given.
-    """
-
-    sample_id: str
-    label: str
-    group: str | None = None
+    sample_id: str  # stable text, such as the path below the root
+    label: str  # class name
+    group: str | None = None  # patient, animal or block; None when not given
 
 
 class KFoldDataModule(FoldData):
@@ -52,12 +46,12 @@ class KFoldDataModule(FoldData):
     Args:
         image_size: side of the square that images are resized to, in pixels.
         batch_size: images a batch in training; where nothing is trained a batch is as large as is fast.
-        positive: the class that sensitivity and the like are about; None takes the last in alphabetical order.
+        positive: class that sensitivity and F1 refer to; None takes the last in alphabetical order.
         augment: arguments of `datamodules.augment.Augment`.
         on_duplicate: ``error``, or ``tie`` to put groups that share an image into one (see `datamodules.audit`).
         num_workers: processes that decode; worth it only where the cache has no room for the images.
         cache: folder for decoded images, memory-mapped from there; None keeps them in memory.
-        cache_gb: what that folder may hold; data sets beyond it are decoded anew in each epoch.
+        cache_gb: size limit of that folder; larger data sets are decoded again in each epoch.
 
     Raises:
         UserError: settings or data that cannot be used.
@@ -86,24 +80,23 @@ class KFoldDataModule(FoldData):
         self._served: FrozenOutputs | None = None
 
     def rows(self) -> Sequence[Row]:
-        """The labelled images of the data set."""
-        raise NotImplementedError(f"{type(self).__name__} must say which rows it has")
+        """Return the labelled images of the data set."""
+        raise NotImplementedError(f"{type(self).__name__} must return its rows")
 
     def read(self, sample_id: str) -> Pixels:
-        """One image, (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError with the reason if it cannot be read."""
+        """Return one image, (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError with the reason if it is unreadable."""
         raise NotImplementedError(f"{type(self).__name__} must read its images")
 
     def source(self, sample_ids: Sequence[str]) -> Mapping[str, Any]:
-        """Plain values that change whenever `read` would give other pixels; found without reading any image."""
-        raise NotImplementedError(f"{type(self).__name__} must say what its images depend on")
+        """Return plain values that change whenever `read` would return other pixels, without reading any image."""
+        raise NotImplementedError(f"{type(self).__name__} must return what its images depend on")
 
     def picture(self, sample_id: str) -> NDArray[np.uint8]:
-        """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
         pixels = self.read(sample_id)
         return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
 
     def load(self) -> SampleTable:
-        """Read and audit all samples; `samples` holds them from then on."""
+        """Read and audit all samples, and keep them in `samples`."""
         rows = self.rows()
         if not rows:
             raise UserError("there are no images.")
@@ -127,38 +120,26 @@ class KFoldDataModule(FoldData):
         self._position = {sample: position for position, sample in enumerate(self.samples.sample_id)}
         return self.samples
 
-    def set_split(self, split: Split) -> None:
-        """Choose the fold that the loaders serve from now on."""
-        self.split = split
-
     def images(self, positions: Sequence[int]) -> Tensor:
-        """Images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
+        """Return images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
         return self._decoded.squares(positions)
 
     def views(self, sample_ids: Sequence[str]) -> Tensor:
-        """Images as a model sees them, not augmented: (B, 3, S, S), float32 RGB in [0, 1]."""
         return _real(self.images([self._position[sample] for sample in sample_ids]))
 
-    def loader(self, *parts: Part) -> DataLoader[Any]:
-        """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
-        return self.rows_loader([sample for part in parts for sample in getattr(self.split, part)])
-
     def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
-        """Batches of these rows in this order, not augmented."""
         return self._loader(sample_ids, train=False)
 
     def serve(self, outputs: FrozenOutputs | None) -> None:
-        """Train and validate on stored outputs of frozen layers in place of images; None goes back to images."""
         self._served = outputs
 
     @property
     def exact_symmetries(self) -> tuple[int, ...] | None:
-        """The symmetries that training images are drawn in; None where augmentation changes pixels too."""
         return None if self.augment.changes_pixels else self.augment.symmetries
 
     @property
     def transform(self) -> Mapping[str, Any]:
-        """Resizing to squares; a batch's size may move the last digits of a feature, so it counts too."""
+        # A batch's size may change the last digits of a feature, so it is part of the description.
         return {"image_size": self.image_size, "batch_size": self.shown}
 
     def _loader(self, sample_ids: Sequence[str], train: bool) -> DataLoader[Any]:
@@ -176,19 +157,17 @@ class KFoldDataModule(FoldData):
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of the fit part, shuffled and augmented."""
+        """Return batches of the fit part, shuffled and augmented."""
         return self._loader(self.split.fit, train=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Batches of the val part."""
         return self.rows_loader(self.split.val)
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """One loader for each of `predict_parts`."""
         return [self.rows_loader(getattr(self.split, part)) for part in self.predict_parts]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """On the device: to float RGB in [0, 1], and augmentation where the loader asked for it."""
+        """Convert to float RGB in [0, 1] on the device, and augment batches of the fit part that train."""
         image, ids = batch["image"], batch["sample_id"]
         symmetry = self.augment.draw(len(ids)) if batch["augmented"] else torch.zeros(len(ids), dtype=torch.int64)
         if self._served is not None:
@@ -199,12 +178,12 @@ class KFoldDataModule(FoldData):
 
 
 def _real(image: Tensor) -> Tensor:
-    """Stored grey or colour (B, 1 or 3, S, S) as RGB in [0, 1], whatever its depth."""
+    """Convert stored grey or colour (B, 1 or 3, S, S) of either depth to RGB in [0, 1]."""
     return image.to(torch.float32).div_(torch.iinfo(image.dtype).max).expand(-1, 3, -1, -1)
 
 
 class _Rows(Dataset[dict[str, Any]]):
-    """Some rows of a data module; whole batches are fetched at once."""
+    """Rows of a data module, read in whole batches."""
 
     def __init__(self, data: KFoldDataModule, positions: Sequence[int], augmented: bool) -> None:
         self.data, self.positions, self.augmented = data, np.asarray(positions, dtype=np.int64), augmented

@@ -36,18 +36,17 @@ def render(
     """Draw one micrograph of a patient's capillary wall.
 
     Args:
-        rng: Source of randomness; the same state gives the same image.
-        patient: Traits shared by all images of the patient.
-        present: Whether granules are drawn; all other structures are independent of it.
-        size: Height and width in pixels, at least `MIN_SIZE`.
-        difficulty: From 0 (large dark granules, few distractors, little noise) to 1 (small faint granules,
-            many distractors, more noise).
+        rng: the same state gives the same image.
+        patient: traits of the patient.
+        present: whether granules are drawn; all other structures are independent of it.
+        size: height and width in pixels.
+        difficulty: from 0 (large dark granules, few distractors, little noise) to 1 (small faint ones, many, much).
 
     Returns:
         The image, and the mask of its granules, which has True pixels exactly if granules are present.
 
     Raises:
-        ValueError: If the size is below `MIN_SIZE` or the difficulty is outside [0, 1].
+        ValueError: the size is below `MIN_SIZE`, or the difficulty is outside [0, 1].
     """
     check_difficulty(difficulty)
     if size < MIN_SIZE:

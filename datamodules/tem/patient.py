@@ -7,27 +7,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Patient:
-    """Traits that all images of one patient's biopsy share.
+    """Traits that all images of one patient's biopsy share."""
 
-    Attributes:
-        field_nm: Width of the field of view, 2400 to 3800 nm (the inverse of magnification).
-        ribbon_nm: Mean thickness of the basement membrane, 260 to 440 nm.
-        effacement: Loss of podocyte foot processes, 0 (slender, many slits) to 1 (broad, few slits).
-        contrast: Factor on differences of grey level, 0.65 to 1.15.
-        brightness: Shift of the grey level, -0.16 to 0.16 of full scale.
-        dose: Electrons counted in a fully bright pixel, 200 to 1800; fewer means more noise.
-        section_nm: Thickness of the section, 40 to 110 nm; thicker means more blur.
-        precipitate: Specks of stain precipitate per square micrometre, 0 to 1.6.
-    """
-
-    field_nm: float
-    ribbon_nm: float
-    effacement: float
-    contrast: float
-    brightness: float
-    dose: float
-    section_nm: float
-    precipitate: float
+    field_nm: float  # width of the field of view, 2400 to 3800 nm (the inverse of magnification)
+    ribbon_nm: float  # mean thickness of the basement membrane, 260 to 440 nm
+    effacement: float  # loss of podocyte foot processes, 0 (slender, many slits) to 1 (broad, few slits)
+    contrast: float  # factor on differences of grey level, 0.65 to 1.15
+    brightness: float  # shift of the grey level, -0.16 to 0.16 of full scale
+    dose: float  # electrons counted in a fully bright pixel, 200 to 1800; fewer means more noise
+    section_nm: float  # thickness of the section, 40 to 110 nm; thicker means more blur
+    precipitate: float  # specks of stain precipitate per square micrometre, 0 to 1.6
 
 
 def check_difficulty(difficulty: float) -> None:
@@ -36,17 +25,10 @@ def check_difficulty(difficulty: float) -> None:
 
 
 def draw_patient(rng: np.random.Generator, difficulty: float = 0.5) -> Patient:
-    """Draw the traits that all images of one patient share.
-
-    Args:
-        rng: Source of randomness.
-        difficulty: From 0 to 1; patients differ twice as much at 1 as at 0.
-
-    Returns:
-        The patient's traits.
+    """Draw the traits of one patient; patients differ twice as much at difficulty 1 as at 0.
 
     Raises:
-        ValueError: If the difficulty is outside [0, 1].
+        ValueError: the difficulty is outside [0, 1].
     """
     check_difficulty(difficulty)
     shift = rng.uniform(-1, 1, 8) * (0.5 + 0.5 * difficulty)

@@ -1,7 +1,7 @@
-"""What data modules, models and the engine promise each other. Everything else may change behind these types.
+"""Interfaces between data modules, models and the engine.
 
-A data module hands out a `SampleTable` and, for one `Split` at a time, loaders of `Batch`. A model is a `FoldModel`:
-after `fit` it answers `predict` with class probabilities. The tables themselves are in `experiment.core.tables`.
+A data module has a `SampleTable` and, for one `Split` at a time, loaders of `Batch`. A model is a `FoldModel`: after the fit
+it predicts class probabilities. The tables are in `experiment.core.tables`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,13 @@ from experiment.core.tables import FinishedFold, Part, SampleTable, Split
 
 
 class Batch(TypedDict):
-    """One batch as a model sees it, after the transfer to its device.
+    """One batch as a model sees it, after the transfer to its device."""
 
-    Attributes:
-        image: float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the trunk. While a data module serves
-            stored outputs of frozen layers (`FoldData.serve`), those.
-        target: int64 class index, shape (B,).
-        sample_id: B stable identifiers.
-    """
-
+    # float32 RGB in [0, 1], shape (B, 3, H, W); normalisation belongs to the trunk. While a data module serves stored outputs
+    # of frozen layers (`FoldData.serve`), those.
     image: Tensor
-    target: Tensor
-    sample_id: list[str]
+    target: Tensor  # int64 class index, shape (B,)
+    sample_id: list[str]  # B stable identifiers
 
 
 class FrozenOutputs(Protocol):
@@ -45,19 +40,14 @@ class FoldData(LightningDataModule):
 
     samples: SampleTable
     split: Split
-    predict_parts: Sequence[Part] = ("val", "test")
-    """What `predict_dataloader` serves, one loader a part."""
+    predict_parts: Sequence[Part] = ("val", "test")  # what `predict_dataloader` serves, one loader per part
 
     def set_split(self, split: Split) -> None:
         """Choose the fold that the loaders serve from now on."""
-        raise NotImplementedError
-
-    def loader(self, *parts: Part) -> DataLoader[Any]:
-        """Batches of these parts of the fold, each row once, in a fixed order and not augmented."""
-        raise NotImplementedError
+        self.split = split
 
     def rows_loader(self, sample_ids: Sequence[str]) -> DataLoader[Any]:
-        """Batches of these rows in this order, not augmented."""
+        """Return batches of these rows in this order, not augmented."""
         raise NotImplementedError
 
     def serve(self, outputs: FrozenOutputs | None) -> None:
@@ -66,29 +56,29 @@ class FoldData(LightningDataModule):
 
     @property
     def exact_symmetries(self) -> tuple[int, ...] | None:
-        """The symmetries that training images are drawn in; None where augmentation changes pixels too."""
+        """Symmetries that training images are drawn in; None where augmentation changes pixels too."""
         raise NotImplementedError
 
     @property
     def transform(self) -> Mapping[str, Any]:
-        """What is done to a stored image before a model sees it, as plain values: with the pixels it decides the features."""
+        """What is done to a stored image before a model sees it, as plain values: these and the pixels decide the features."""
         raise NotImplementedError
 
     def views(self, sample_ids: Sequence[str]) -> Tensor:
-        """Images as a model sees them, not augmented: (B, 3, H, H), float32 RGB in [0, 1]."""
+        """Return images as a model sees them, not augmented: (B, 3, H, H), float32 RGB in [0, 1]."""
         raise NotImplementedError
 
     def picture(self, sample_id: str) -> NDArray[np.uint8]:
-        """One image as a person may look at it, (H, W) or (H, W, 3), uint8."""
+        """Return one image for display, (H, W) or (H, W, 3), uint8."""
         raise NotImplementedError
 
 
 @runtime_checkable
 class KnowsTruth(Protocol):
-    """A data module that knows where the granules lie: the built-in images."""
+    """A data module that knows where the granules are: the built-in images."""
 
     def granule_mask(self, sample_id: str) -> NDArray[np.bool_]:
-        """True where a granule lies, (H, H)."""
+        """Return the pixels of granules, (H, H)."""
 
 
 class FoldModel(LightningModule):
@@ -100,38 +90,36 @@ class FoldModel(LightningModule):
 
     built_on: ClassVar[tuple[str, ...]] = ()
     classes: tuple[str, ...]
-    held_out: pd.DataFrame | None = None
-    """Predictions on the val rows from fits that did not see them, for a model whose last fit includes the val rows."""
-    how_fitted: str = ""
-    """How the last fit was done, in words, where the settings alone do not tell; reports quote it."""
+    held_out: pd.DataFrame | None = None  # predictions of val rows by fits without them, if the last fit includes the val rows
+    how_fitted: str = ""  # the last fit in words, where the settings alone do not say it; reports quote it
 
     @classmethod
     def inputs(cls, config: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """Configs of the models whose finished fold this one needs, by name."""
+        """Return the configs of the models whose finished fold this one needs, by name."""
         return {}
 
     @classmethod
     def files(cls, config: Mapping[str, Any]) -> dict[str, str]:
-        """Digests of files outside the config that decide the result, by config key. Raises `UserError` if unusable."""
+        """Return digests of files that decide the result, by config key. Raises `UserError` if a file is unusable."""
         return {}
 
     @classmethod
     def needs_val(cls, config: Mapping[str, Any]) -> str | None:
-        """Why the model cannot do without val rows and what could, or None if it can."""
+        """Return why the model needs val rows, and which model does not; None if it can do without."""
         return None
 
     def build_on(self, inputs: Mapping[str, FinishedFold]) -> None:
-        """Take what is needed from the finished folds named by `inputs`, before fitting and when loaded from disk."""
+        """Read what is needed of the finished folds `inputs`, before fitting and when loaded from disk."""
 
     def shared(self) -> Mapping[str, Tensor]:
-        """State that other folds and runs have as well. Their checkpoints leave it out: it is kept once, by content."""
+        """Return the state that other folds and runs have as well: it is stored once, and not in checkpoints."""
         return {}
 
     def take_shared(self, state: Mapping[str, Tensor]) -> None:
-        """Take what `shared` gave, when loaded from disk."""
+        """Load what `shared` returned."""
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
-        """Sample ids and probabilities (B, K), float32."""
+        """Return sample ids and probabilities (B, K), float32."""
         return batch["sample_id"], self(batch["image"]).float()
 
 
@@ -143,24 +131,18 @@ class LearnsFromTables(Protocol):
         """Learn from the members' predictions on val rows; `target` holds class names, indexed by sample id."""
 
     def combine(self, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-        """One table of predictions from the members' tables of the same rows."""
+        """Return one table of predictions from the members' tables of the same rows."""
 
     def attach(self, members: Mapping[str, FoldModel]) -> None:
-        """Take the fitted members, so that `forward` works on images."""
+        """Attach the fitted members, so that `forward` works on images."""
 
 
 class FeatureTrunk(Protocol):
-    """The network of a model that reads features of its layers.
+    """The network of a model that reads features of its layers."""
 
-    Attributes:
-        frozen: tap up to which it is never trained; None where all of it is.
-        activations: stored outputs of the frozen layers, where there are any.
-        starts_behind: tap whose outputs it is given in place of images; None for images.
-    """
-
-    frozen: str | None
-    activations: Any
-    starts_behind: str | None
+    frozen: str | None  # tap up to which it is never trained; None where all of it is
+    activations: Any  # stored outputs of the frozen layers, where there are any
+    starts_behind: str | None  # tap whose outputs are its input in place of images; None for images
 
     def described(self, last: str | None = None) -> Mapping[str, Any]:
         """Return what decides the outputs up to `last` besides images and precision, with a digest of the weights."""
@@ -169,7 +151,7 @@ class FeatureTrunk(Protocol):
         """Return what is worth storing of the frozen layers' work on images (B, 3, H, H), a row per image."""
 
     def read_frozen(self, row_of: Mapping[str, int], rows: Sequence[Any], symmetries: tuple[int, ...]) -> FrozenOutputs:
-        """Take such rows in place of running the frozen layers from now on."""
+        """Read such rows in place of running the frozen layers from now on."""
 
     def stored_features(self, sample_ids: Sequence[str], symmetries: int, device: torch.device) -> Tensor:
         """Return all features, (B, F_all), from stored outputs of the frozen layers."""

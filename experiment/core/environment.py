@@ -16,7 +16,10 @@ PACKAGES = ("em-granules", "torch", "torchvision", "pytorch-lightning", "scikit-
 @cache
 def environment() -> dict[str, str]:
     """Return the versions of Python and of the packages that compute, the processor or GPU, and the commit of this code."""
-    machine = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}, {_device()}"}
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
+    machine = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}, {device}"}
     return {**machine, **_versions(), "commit": _commit()}
 
 
@@ -37,22 +40,10 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} threads"
-
-
 def _commit() -> str:
     """Return the commit of the source, with ``+`` if files differ from it; ``unknown`` outside a checkout."""
-    git = ["git", "-C", str(ROOT)]
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head + ("+" if changed.strip() else "")

@@ -76,7 +76,7 @@ def _placed(
     weight, draws = shares.mean(axis=1), np.arange(len(noise))
     drawn = [(rng.normal(size=len(weight)), rng.normal(size=(len(weight), len(sizes)))) for _ in draws]
     order = np.argsort(-weight * np.exp(noise[:, None] * [positions for positions, _ in drawn]), axis=1, kind="stable")
-    # A group that is small beside its bin needs no noise to land anywhere, only a draw between equals.
+    # A group much smaller than its bin needs no noise to get into any bin, only a draw between equals.
     strength = np.maximum(noise[:, None] * np.minimum(1, weight / sizes.min()), 1e-9)
     blur = np.exp(strength[:, :, None] * [choices for _, choices in drawn])
     bins = np.empty((len(noise), len(weight)), dtype=np.int64)

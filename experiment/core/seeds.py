@@ -8,13 +8,7 @@ from experiment.core.errors import UserError
 
 
 def seed_for(seed: int, repeat: int, fold: int, stage: str) -> int:
-    """Return a 32-bit seed, independent between folds and stages (`numpy.random.SeedSequence` mixes the parts).
-
-    Args:
-        seed: the experiment's seed.
-        repeat: number of the repeat.
-        fold: number of the fold.
-        stage: what the seed is for, such as ``val`` or ``svm``.
+    """Return a 32-bit seed from the experiment's, independent between folds and stages such as ``val`` or ``svm``.
 
     Raises:
         UserError: `seed` is no whole number of 0 or more.

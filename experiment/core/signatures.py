@@ -47,14 +47,8 @@ def accepts(hint: Any, value: object) -> bool:
     kinds = _flat(hint)
     if any(get_origin(kind) is Literal and value in get_args(kind) for kind in kinds):
         return True
-    if isinstance(value, bool):
-        fits = bool in kinds
-    elif isinstance(value, int):
-        fits = int in kinds or float in kinds
-    else:
-        fits = type(value) in kinds
-    judged = all(kind in NAMES or get_origin(kind) is not None for kind in kinds)
-    return fits or not judged
+    fits = type(value) in kinds or (type(value) is int and float in kinds)
+    return fits or not all(kind in NAMES or get_origin(kind) is not None for kind in kinds)
 
 
 def _flat(hint: Any) -> list[Any]:

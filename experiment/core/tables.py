@@ -20,20 +20,14 @@ MARKER = "finished.json"
 
 @dataclass(frozen=True)
 class SampleTable:
-    """All samples of a data set, one row per image.
+    """All samples of a data set, one row per image."""
 
-    Attributes:
-        rows: columns ``sample_id`` (text, unique), ``target`` (index into `classes`), ``group`` (patient, animal or
-            block that must not cross folds) and ``digest`` (of the decoded pixels).
-        classes: class names; the order defines ``target``.
-        positive: class that sensitivity, F1 and similar metrics refer to.
-        grouped: False if the data set names no groups, so that each image is its own group.
-    """
-
+    # columns ``sample_id`` (text, unique), ``target`` (index into `classes`), ``group`` (patient, animal or block that must
+    # not cross folds) and ``digest`` (of the decoded pixels)
     rows: pd.DataFrame
-    classes: tuple[str, ...]
-    positive: str
-    grouped: bool
+    classes: tuple[str, ...]  # class names; the order defines ``target``
+    positive: str  # class that sensitivity, F1 and similar metrics refer to
+    grouped: bool  # False if the data set names no groups, so that each image is its own group
 
     @property
     def positive_index(self) -> int:
@@ -62,21 +56,13 @@ class SampleTable:
 
 @dataclass(frozen=True)
 class Split:
-    """One fold of one repeat, by sample identifiers.
+    """One fold of one repeat, by sample identifiers."""
 
-    Attributes:
-        repeat: number of the repeat.
-        fold: number of the fold in its repeat.
-        fit: samples that the model is fitted on.
-        val: samples for selection and calibration.
-        test: samples that are predicted once and that nothing is chosen on.
-    """
-
-    repeat: int
-    fold: int
-    fit: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
+    repeat: int  # number of the repeat
+    fold: int  # number of the fold in its repeat
+    fit: tuple[str, ...]  # samples that the model is fitted on
+    val: tuple[str, ...]  # samples for selection and calibration
+    test: tuple[str, ...]  # samples that are predicted once and that nothing is chosen on
 
     @property
     def name(self) -> str:

@@ -16,19 +16,13 @@ MIB = 2**20
 
 @dataclass
 class Stages:
-    """Record of `stage` blocks. The time of an inner stage does not count for the outer one.
+    """Record of `stage` blocks. The time of an inner stage does not count for the outer one."""
 
-    Attributes:
-        seconds: per stage.
-        steps: seconds of training steps in the ``model``, and of waiting for the ``loader`` between them.
-        images: number of images per stage.
-        inner: seconds of stages inside the current one.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # per stage
+    # seconds of training steps in the ``model``, and of waiting for the ``loader`` between them
     steps: dict[str, float] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
-    inner: float = 0.0
+    images: dict[str, int] = field(default_factory=dict)  # number of images per stage
+    inner: float = 0.0  # seconds of stages inside the current one
 
     def summary(self) -> dict[str, Any]:
         """Return the record and peak memory as plain values; see `experiment.core.cost`."""

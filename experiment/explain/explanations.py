@@ -1,6 +1,5 @@
 """Heat maps of a finished run: each fold's model on its test images, as pictures, and scored if the data know the truth."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +18,20 @@ from experiment.store.runs import Run
 BATCH = 8  # images per heat map call: gradients of an ensemble over eight symmetries take memory
 
 
-@dataclass(frozen=True)
-class Explained:
-    """Result of `explain`.
-
-    Attributes:
-        table: one row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the
-            hottest pixel is on a granule) and ``area`` (share of the image that granules cover, the hit
-            rate of a random pixel).
-    """
-
-    table: pd.DataFrame
-
-    def pointing(self) -> str | None:
-        """Return the share of hits in words; None if the data do not know the truth."""
-        if "hit" not in self.table:
-            return None
-        hits, area = self.table["hit"].mean(), self.table["area"].mean()
-        return f"hottest pixel on a granule: {hits:.0%} of {len(self.table)} images; a random pixel: {area:.1%}"
+def pointing(table: pd.DataFrame) -> str | None:
+    """Return the share of hits in the table of `explain` in words; None if the data do not know the truth."""
+    if "hit" not in table:
+        return None
+    hits, area = table["hit"].mean(), table["area"].mean()
+    return f"hottest pixel on a granule: {hits:.0%} of {len(table)} images; a random pixel: {area:.1%}"
 
 
-def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> Explained:
+def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> pd.DataFrame:
     """Map up to `images` test images of the positive class, evenly over the folds, and write them into `folder`.
+
+    Returns:
+        One row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the hottest
+        pixel is on a granule) and ``area`` (share of the image that granules cover, the hit rate of a random pixel).
 
     Raises:
         UserError: `images` is not positive.
@@ -60,7 +51,7 @@ def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> E
             rows += [_row(data, split, sample, one, folder) for sample, one in zip(ids, heat, strict=True)]
     table = pd.DataFrame(rows)
     table.to_csv(folder / "explanations.csv", index=False)
-    return Explained(table)
+    return table
 
 
 def _choose(run: Run, split: Split, count: int, seed: int) -> list[str]:

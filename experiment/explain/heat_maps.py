@@ -1,6 +1,6 @@
 """Heat maps of what a model looks at, through SVM head and ensemble, which are differentiable too."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,18 +19,12 @@ BOUND = 1e-6  # least distance of probabilities to 0 and 1: a certain model woul
 def heat_maps(model: FoldModel, images: Tensor, positive: int, seed: int = 0) -> NDArray[np.float32]:
     """Compute how much each pixel moves the log-odds of the positive class: SmoothGrad (Smilkov et al. 2017), blurred.
 
-    Args:
-        model: fitted model in eval mode.
-        images: (B, 3, H, H) in [0, 1], on the model's device.
-        positive: index of the positive class.
-        seed: seed of the noise.
-
-    Returns:
-        Non-negative heat maps (B, H, H); the maximum of each is 1.
+    The model is in eval mode, and the images (B, 3, H, H) in [0, 1] are on its device. The heat maps (B, H, H) are not
+    negative, and the maximum of each is 1.
     """
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
-        tunnel = NoiseTunnel(Saliency(_log_odds(model, positive)))
+        tunnel = NoiseTunnel(Saliency(lambda x: model(x)[:, positive].clamp(BOUND, 1 - BOUND).logit()))
         gradient = tunnel.attribute(
             images.clone().requires_grad_(), nt_type="smoothgrad", nt_samples=SAMPLES, nt_samples_batch_size=1,
             stdevs=NOISE, abs=False,
@@ -39,14 +33,6 @@ def heat_maps(model: FoldModel, images: Tensor, positive: int, seed: int = 0) ->
     smooth = gaussian_blur(gradient.detach().abs().sum(dim=1, keepdim=True), [int(4 * sigma) | 1] * 2, [sigma, sigma])[:, 0]
     peak = smooth.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(smooth.dtype).tiny)
     return np.asarray((smooth / peak).float().cpu().numpy())
-
-
-def _log_odds(model: FoldModel, positive: int) -> Callable[[Tensor], Tensor]:
-    def of(images: Tensor) -> Tensor:
-        p: Tensor = model(images)[:, positive]
-        return p.clamp(BOUND, 1 - BOUND).logit()
-
-    return of
 
 
 def peaks_inside(heat: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:

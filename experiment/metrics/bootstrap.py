@@ -32,15 +32,10 @@ Statistic = Callable[[NDArray[np.float64]], Mapping[str, Floats]]
 
 @dataclass(frozen=True)
 class Clusters:
-    """Assignment of rows to patients, and of patients to strata.
+    """Assignment of rows to patients, and of patients to strata."""
 
-    Attributes:
-        of_row: index of each row's patient, (N,).
-        stratum: index of each patient's stratum, (G,).
-    """
-
-    of_row: NDArray[np.intp]
-    stratum: NDArray[np.intp]
+    of_row: NDArray[np.intp]  # index of each row's patient, (N,)
+    stratum: NDArray[np.intp]  # index of each patient's stratum, (G,)
 
     @classmethod
     def of(cls, target: NDArray[np.int64], group: NDArray[np.object_]) -> "Clusters":
@@ -75,19 +70,12 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Statistics of a cohort, of its resamples, and of the cohort without each patient.
+    """Statistics of a cohort, of its resamples, and of the cohort without each patient."""
 
-    Attributes:
-        clusters: patients that are resampled.
-        value: statistic of all rows, by name.
-        resampled: statistic of each resample, (B,), by name.
-        left_out: statistic without each patient, (G,), by name; for the acceleration of BCa.
-    """
-
-    clusters: Clusters
-    value: Mapping[str, float]
-    resampled: Mapping[str, Floats]
-    left_out: Mapping[str, Floats]
+    clusters: Clusters  # patients that are resampled
+    value: Mapping[str, float]  # statistic of all rows, by name
+    resampled: Mapping[str, Floats]  # statistic of each resample, (B,), by name
+    left_out: Mapping[str, Floats]  # statistic without each patient, (G,), by name; for the acceleration of BCa
 
     @classmethod
     def run(cls, statistic: Statistic, clusters: Clusters, resamples: int = 2000, seed: int = 0) -> "Bootstrap":
@@ -95,17 +83,13 @@ class Bootstrap:
 
         Statistics of the same cohort and seed are computed on the same resamples, so they may be paired.
         """
-        of_row = clusters.of_row
-        all_once = np.ones((1, clusters.count))
-        value = statistic(all_once[:, of_row])
-        return cls(
-            clusters,
-            {name: float(v[0]) for name, v in value.items()},
-            in_chunks(lambda drawn: statistic(drawn[:, of_row]), clusters.resamples(resamples, seed), len(of_row)),
-            in_chunks(lambda drawn: statistic(drawn[:, of_row]), 1 - np.eye(clusters.count), len(of_row))
-            if clusters.count <= JACKKNIFED
-            else {},
-        )
+
+        def of(drawn: Floats) -> dict[str, Floats]:
+            return in_chunks(lambda chunk: statistic(chunk[:, clusters.of_row]), drawn, len(clusters.of_row))
+
+        value = {name: float(v[0]) for name, v in of(np.ones((1, clusters.count))).items()}
+        left_out = of(1 - np.eye(clusters.count)) if clusters.count <= JACKKNIFED else {}
+        return cls(clusters, value, of(clusters.resamples(resamples, seed)), left_out)
 
     def save(self, path: Path, made_from: str) -> None:
         """Store the statistics with a digest of everything they were made from."""

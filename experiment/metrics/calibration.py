@@ -13,17 +13,11 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Reliability:
-    """Reliability diagram: rows in bins of predicted probability, without empty bins.
+    """Reliability diagram: rows in bins of predicted probability, without empty bins."""
 
-    Attributes:
-        predicted: mean probability per bin, (U,).
-        observed: share of the class per bin, (U,).
-        count: number of rows per bin, (U,).
-    """
-
-    predicted: Floats
-    observed: Floats
-    count: NDArray[np.int64]
+    predicted: Floats  # mean probability per bin, (U,)
+    observed: Floats  # share of the class per bin, (U,)
+    count: NDArray[np.int64]  # number of rows per bin, (U,)
 
     @property
     def error(self) -> float:

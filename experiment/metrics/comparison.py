@@ -141,11 +141,5 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def detectable_difference(standard_error: float, power: float = 0.8, level: float = 0.05) -> float:
-    """Compute the smallest true difference that a two-sided test detects.
-
-    Args:
-        standard_error: of the difference, from its bootstrap.
-        power: probability of detecting it.
-        level: significance level of the test.
-    """
+    """Compute the smallest true difference that a two-sided test at `level` detects with probability `power`."""
     return float((stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)) * standard_error)

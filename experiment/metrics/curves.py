@@ -8,17 +8,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def at_specificity(is_class: NDArray[np.bool_], p: Floats, specificity: float) -> float:
-    """Return the highest sensitivity of any threshold with at least this specificity; NaN if a class is missing."""
-    return _best(is_class, p, specificity, bounded="specificity")
+def best_rate(is_class: NDArray[np.bool_], p: Floats, bounded: str, least: float) -> float:
+    """Return the highest sensitivity where specificity, the `bounded` rate, is at least `least`; or the other way round.
 
-
-def at_sensitivity(is_class: NDArray[np.bool_], p: Floats, sensitivity: float) -> float:
-    """Return the highest specificity of any threshold with at least this sensitivity; NaN if a class is missing."""
-    return _best(is_class, p, sensitivity, bounded="sensitivity")
-
-
-def _best(is_class: NDArray[np.bool_], p: Floats, least: float, bounded: str) -> float:
+    All thresholds on `p` (N,) are compared; NaN if a class of `is_class` (N,) is missing.
+    """
     if is_class.all() or not is_class.any():
         return float("nan")
     from sklearn.metrics import roc_curve
@@ -32,7 +26,7 @@ def _best(is_class: NDArray[np.bool_], p: Floats, least: float, bounded: str) ->
 def net_benefit(is_class: NDArray[np.bool_], p: Floats, thresholds: Sequence[float] | Floats) -> Floats:
     """Compute the decision curve: true positives per row minus false ones weighted by the threshold's odds.
 
-    Source: Vickers & Elkin 2006.
+    Source: Vickers & Elkin 2006. The curve of acting on every row is that of `p` = 1; that of acting on none is 0.
 
     Args:
         is_class: whether each row is of the class, (N,).
@@ -46,8 +40,3 @@ def net_benefit(is_class: NDArray[np.bool_], p: Floats, thresholds: Sequence[flo
     acts = p[None, :] >= np.asarray(thresholds)[:, None]
     benefit: Floats = (acts & is_class).mean(axis=1) - (acts & ~is_class).mean(axis=1) * odds
     return benefit
-
-
-def treat_all(is_class: NDArray[np.bool_], thresholds: Sequence[float] | Floats) -> Floats:
-    """Compute the decision curve of acting on every row; that of acting on none is 0."""
-    return net_benefit(is_class, np.ones(len(is_class)), thresholds)

@@ -18,7 +18,7 @@ from experiment.core.tables import SampleTable
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.calibration import brier_decomposition, reliability, slope_and_intercept
 from experiment.metrics.comparison import delong_test, detectable_difference, holm, mcnemar, permutation_test
-from experiment.metrics.curves import at_sensitivity, at_specificity, net_benefit, treat_all
+from experiment.metrics.curves import best_rate, net_benefit
 from experiment.metrics.out_of_fold import probabilities
 from experiment.metrics.scores import METRICS
 from experiment.metrics.weighted import scores
@@ -34,25 +34,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cohort:
-    """Out-of-fold predictions of several models for the same images.
+    """Out-of-fold predictions of several models for the same images."""
 
-    Attributes:
-        target: class indices, (N,).
-        p: probabilities per repeat, (R, N, K), by model title.
-        positive: index of the positive class.
-        clusters: patients.
-        grouped: whether the data set names patients; otherwise each image counts as one.
-        sample_id: identifiers, (N,).
-        group: patient of each image, (N,).
-    """
-
-    target: NDArray[np.int64]
-    p: Mapping[str, Floats]
-    positive: int
-    clusters: Clusters
-    grouped: bool
-    sample_id: NDArray[np.object_]
-    group: NDArray[np.object_]
+    target: NDArray[np.int64]  # class indices, (N,)
+    p: Mapping[str, Floats]  # probabilities per repeat, (R, N, K), by model title
+    positive: int  # index of the positive class
+    clusters: Clusters  # patients
+    grouped: bool  # whether the data set names patients; otherwise each image counts as one
+    sample_id: NDArray[np.object_]  # identifiers, (N,)
+    group: NDArray[np.object_]  # patient of each image, (N,)
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame], samples: SampleTable) -> "Cohort":
@@ -72,17 +62,12 @@ class Cohort:
         rows = samples.rows.loc[samples.rows["sample_id"].isin(sample_ids)]
         ids = rows["sample_id"].to_numpy(dtype=object)
         target, group = rows["target"].to_numpy(dtype=np.int64), rows["group"].to_numpy(dtype=object)
-        p = {
-            title: np.stack(
-                [
-                    probabilities(repeat.set_index("sample_id").loc[ids], samples.classes)
-                    for _, repeat in table.groupby("repeat", sort=True)
-                ]
-            )
-            for title, table in tables.items()
-        }
-        if len({len(repeats) for repeats in p.values()}) > 1:
-            counts = ", ".join(f"{title} {len(repeats)}" for title, repeats in p.items())
+        p = {}
+        for title, table in tables.items():
+            repeats = [repeat.set_index("sample_id").loc[ids] for _, repeat in table.groupby("repeat", sort=True)]
+            p[title] = np.stack([probabilities(repeat, samples.classes) for repeat in repeats])
+        if len(set(map(len, p.values()))) > 1:
+            counts = ", ".join(f"{title} {len(by_repeat)}" for title, by_repeat in p.items())
             raise UserError(f"the runs have different numbers of repeats ({counts}); compare runs of the same folds.")
         return cls(target, p, samples.positive_index, Clusters.of(target, group), samples.grouped, ids, group)
 
@@ -117,9 +102,7 @@ class Cohort:
 def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[str, Any]:
     """Compute everything that a report states about the models, as plain numbers.
 
-    Args:
-        cohort: the models' predictions.
-        stored: model title to a file that may hold its bootstrap; what is missing or outdated is computed.
+    `stored` files, by title, may hold the bootstraps of models; missing or outdated ones are computed.
 
     Returns:
         ``models`` (per model: ``metrics`` with value, low, high; ``calibration``; ``operating``; ``curves``), ``pairs``
@@ -142,11 +125,8 @@ def evidence(cohort: Cohort, stored: Mapping[str, Path] | None = None) -> dict[s
 
 def intervals(boot: Bootstrap) -> dict[str, dict[str, float]]:
     """Return ``value``, ``low`` and ``high`` of each metric."""
-    out = {}
-    for name in METRICS:
-        low, high = boot.interval(name, LEVEL)
-        out[name] = {"value": boot.value[name], "low": low, "high": high}
-    return out
+    ends = {name: boot.interval(name, LEVEL) for name in METRICS}
+    return {name: {"value": boot.value[name], "low": low, "high": high} for name, (low, high) in ends.items()}
 
 
 def _pairs(cohort: Cohort, resampled: Mapping[str, Bootstrap]) -> list[dict[str, Any]]:
@@ -202,8 +182,8 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
             "predicted": bins.predicted.tolist(), "observed": bins.observed.tolist(), "count": bins.count.tolist(),
         },
         "operating": {
-            f"sensitivity_at_specificity_{FIXED}": at_specificity(truth, p, FIXED),
-            f"specificity_at_sensitivity_{FIXED}": at_sensitivity(truth, p, FIXED),
+            f"sensitivity_at_specificity_{FIXED}": best_rate(truth, p, "specificity", FIXED),
+            f"specificity_at_sensitivity_{FIXED}": best_rate(truth, p, "sensitivity", FIXED),
         },
         "curves": {
             "roc": {"x": fall_out.tolist(), "y": recall.tolist()},
@@ -211,7 +191,7 @@ def _of_positive(cohort: Cohort, title: str) -> dict[str, Any]:
             "decision": {
                 "x": THRESHOLDS.tolist(),
                 "y": net_benefit(truth, p, THRESHOLDS).tolist(),
-                "all": treat_all(truth, THRESHOLDS).tolist(),
+                "all": net_benefit(truth, np.ones(len(truth)), THRESHOLDS).tolist(),
             },
         },
     }  # fmt: skip

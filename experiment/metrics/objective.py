@@ -19,14 +19,11 @@ SMALLER_IS_BETTER = ("brier", SECONDS)
 class Objective:
     """Number per fold that a sweep optimises, averaged over folds.
 
-    Attributes:
-        name: ``val/<metric>``, ``test/<metric>`` or ``seconds``, as in the config.
-
     Raises:
         UserError: the name is none of these.
     """
 
-    name: str
+    name: str  # ``val/<metric>``, ``test/<metric>`` or ``seconds``, as in the config
 
     def __post_init__(self) -> None:
         allowed = [f"{part}/{metric}" for part in SCORED_PARTS for metric in METRICS]

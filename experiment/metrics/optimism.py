@@ -16,26 +16,8 @@ from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from experiment.core.class_weights import balanced_weights
-from experiment.metrics.combiners import COMBINERS, NEED_VAL, Combiner
+from experiment.metrics.combiners import COMBINERS, NEED_VAL
 from experiment.metrics.scores import score
-
-
-@dataclass(frozen=True)
-class FoldTables:
-    """Predictions of the members in one fold.
-
-    Attributes:
-        val: probabilities on val rows, (M, V, K).
-        val_target: class indices, (V,).
-        test: probabilities on test rows, (M, T, K).
-        test_target: class indices, (T,).
-    """
-
-    val: Tensor
-    val_target: Tensor
-    test: Tensor
-    test_target: Tensor
-
 
 Way = Callable[[Tensor], Tensor]
 """Function from the members' predictions (M, N, K) to one prediction (N, K)."""
@@ -43,15 +25,10 @@ Way = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that a choice is made on.
+    """Rows that a choice is made on."""
 
-    Attributes:
-        p: predictions of the members, (M, N, K).
-        target: class indices, (N,).
-    """
-
-    p: Tensor
-    target: Tensor
+    p: Tensor  # predictions of the members, (M, N, K)
+    target: Tensor  # class indices, (N,)
 
     @cached_property
     def combined(self) -> dict[str, Way]:
@@ -61,22 +38,25 @@ class Rows:
         for name, combiner_of in COMBINERS.items():
             combiner = combiner_of(len(self.p), self.p.shape[-1])
             combiner.fit(self.p, self.target, weight)
-            fitted[name] = _without_gradient(combiner)
+            fitted[name] = torch.inference_mode()(combiner.forward)
         return fitted
 
 
 Chooser = Callable[[Rows], Way]
 
 
-def gaps(folds: Sequence[FoldTables], positive: int) -> list[dict[str, float | str]]:
-    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice; nothing if a fold has no val rows."""
-    if not folds or any(len(fold.val) == 0 or not len(fold.val_target) for fold in folds):
+def gaps(folds: Sequence[tuple[Rows, Rows]], positive: int) -> list[dict[str, float | str]]:
+    """Return ``choice``, ``metric``, ``honest``, ``naive`` and ``gap`` of each choice, from val and test rows of each fold.
+
+    Without val rows there is no honest choice, and the result is empty.
+    """
+    if not folds or any(not len(val.target) for val, _ in folds):
         return []
-    p_test, target = torch.cat([fold.test for fold in folds], dim=1), torch.cat([fold.test_target for fold in folds])
+    p_test, target = torch.cat([test.p for _, test in folds], dim=1), torch.cat([test.target for _, test in folds])
+    test_rows = Rows(p_test, target)
     out: list[dict[str, float | str]] = []
-    val_rows, test_rows = [Rows(fold.val, fold.val_target) for fold in folds], Rows(p_test, target)
     for choice, (choose, metric) in choosers(positive, p_test.shape[-1]).items():
-        honest = torch.cat([choose(rows)(fold.test) for rows, fold in zip(val_rows, folds, strict=True)])
+        honest = torch.cat([choose(val)(test.p) for val, test in folds])
         naive = choose(test_rows)(p_test)
         values = [score(target.numpy(), p.numpy(), positive)[metric] for p in (honest, naive)]
         out.append({"choice": choice, "metric": metric, "honest": values[0], "naive": values[1], "gap": values[1] - values[0]})
@@ -127,12 +107,3 @@ def _threshold(positive: int) -> Chooser:
 
 def _log_odds(p: Tensor, positive: int) -> Tensor:
     return (p[:, positive] / p[:, 1 - positive].clamp_min(1e-12)).clamp_min(1e-12).log()
-
-
-def _without_gradient(combiner: Combiner) -> Way:
-    def combined(p: Tensor) -> Tensor:
-        with torch.inference_mode():
-            out: Tensor = combiner(p)
-            return out
-
-    return combined

@@ -48,13 +48,7 @@ def score(target: NDArray[np.int64], p: NDArray[np.float64], positive: int) -> d
 def summarise(
     table: pd.DataFrame, classes: Sequence[str], positive: str, by_fold: Sequence[Mapping[str, float]] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Compute all metrics of an out-of-fold table.
-
-    Args:
-        table: see `experiment.metrics.out_of_fold.out_of_fold`.
-        classes: class names.
-        positive: name of the positive class.
-        by_fold: metrics of each fold in order, if they have been computed before.
+    """Compute all metrics of an out-of-fold table; those of the folds in order may have been computed before (`by_fold`).
 
     Returns:
         Per metric: ``value`` over all rows (mean over repeats), ``folds`` (one value per fold), their ``mean`` and sample

@@ -43,7 +43,7 @@ def ranking_scores(target: NDArray[np.int64], p: Floats, positive: int, weight: 
     with np.errstate(invalid="ignore", divide="ignore"):
         for start in range(0, len(weight), step):
             by_threshold = [_by_threshold(target == c, p[:, c], weight[start : start + step]) for c in columns]
-            for name, area in (("auroc", _area_under_roc), ("auprc", _average_precision)):
+            for name, area in (("auroc", _auroc), ("auprc", _auprc)):
                 areas[name].append(np.mean([area(*weights) for weights in by_threshold], axis=0))
     return {name: np.concatenate(blocks) for name, blocks in areas.items()}
 
@@ -84,23 +84,15 @@ def _by_threshold(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np
     return inside, ordered - inside
 
 
-def auroc(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np.floating]) -> Floats:
-    """Compute the area under the ROC curve (B,) from (N,), (N,), (B, N); ties count half (Mann & Whitney 1947)."""
-    return _area_under_roc(*_by_threshold(is_class, score, weight))
-
-
-def _area_under_roc(inside: Floats, outside: Floats) -> Floats:
+def _auroc(inside: Floats, outside: Floats) -> Floats:
+    """Compute the area under the ROC curve (B,) from weights by threshold; ties count half (Mann & Whitney 1947)."""
     below = outside.sum(axis=1, keepdims=True) - np.cumsum(outside, axis=1)
     area: Floats = (inside * (below + outside / 2)).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1))
     return area
 
 
-def auprc(is_class: NDArray[np.bool_], score: Floats, weight: NDArray[np.floating]) -> Floats:
-    """Compute average precision (B,) from (N,), (N,), (B, N), as scikit-learn defines it."""
-    return _average_precision(*_by_threshold(is_class, score, weight))
-
-
-def _average_precision(inside: Floats, outside: Floats) -> Floats:
+def _auprc(inside: Floats, outside: Floats) -> Floats:
+    """Compute average precision (B,) from weights by threshold, as scikit-learn defines it."""
     true_positives, positives = np.cumsum(inside, axis=1), np.cumsum(inside + outside, axis=1)
     precision = np.divide(true_positives, positives, out=np.zeros_like(true_positives), where=positives > 0)
     area: Floats = (precision * inside).sum(axis=1) / true_positives[:, -1]

@@ -1,41 +1,30 @@
 """Two reporting checklists, answered as far as a run can; the other items are listed as to-dos for the authors."""
 
-from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from experiment.report.checklist_items import CLAIM, TRIPOD
+import yaml
+
 from experiment.report.content import Content
 from experiment.report.result_facts import facts
 
-LISTS = {"CLAIM 2024": CLAIM, "TRIPOD+AI": TRIPOD}
+ITEMS = Path(__file__).parent / "templates" / "checklists.yaml"
 
 
-@dataclass(frozen=True)
-class Item:
-    """Item of a checklist.
+class Item(NamedTuple):
+    """Item of a checklist."""
 
-    Attributes:
-        list: name of the checklist.
-        number: number in the checklist.
-        topic: topic of the item, in our own words.
-        answer: answer from the run; None is a to-do for the authors.
-    """
-
-    list: str
-    number: str
-    topic: str
-    answer: str | None
+    list: str  # name of the checklist
+    number: str  # in the checklist
+    topic: str  # in our own words
+    answer: str | None  # from the run; None is a to-do for the authors
 
 
 def checklist(content: Content) -> list[Item]:
-    """Return the items of both checklists in their order."""
-    answers = facts(content)
-    return [
-        Item(name, number, topic, _answer(keys.split(), answers))
-        for name, rows in LISTS.items()
-        for number, topic, keys in rows
-    ]
-
-
-def _answer(keys: list[str], answers: dict[str, str]) -> str | None:
-    """Join the facts; without the first one the others would not answer the item."""
-    return "; ".join(answers[key] for key in keys if key in answers) if keys and keys[0] in answers else None
+    """Return the items of both checklists in their order. Without its first fact the others would not answer an item."""
+    answers, items = facts(content), []
+    for name, rows in yaml.safe_load(ITEMS.read_text(encoding="utf-8")).items():
+        for number, topic, keys in rows:
+            stated = [answers[key] for key in keys if key in answers and keys[0] in answers]
+            items.append(Item(name, number, topic, "; ".join(stated) or None))
+    return items

@@ -19,35 +19,20 @@ HARDEST = 12
 
 @dataclass(frozen=True)
 class Content:
-    """Content of one report.
+    """Content of one report."""
 
-    Attributes:
-        title: title of the page.
-        runs: runs by title, in the order of the page.
-        classes: class names; `positive` is one of them.
-        positive: class that sensitivity refers to.
-        numbers: computed numbers.
-        headline: the answer in sentences.
-        warnings: reasons to distrust the numbers.
-        confusion: counts by title, true classes in rows, decided ones in columns.
-        hardest: images that all models get wrong.
-        splits: groups, images and positives per fold and part.
-        curves: epochs of each trained fold, by title.
-        versions: versions of the software, and the machine.
-    """
-
-    title: str
-    runs: Mapping[str, Run]
-    classes: Sequence[str]
-    positive: str
-    numbers: Numbers
-    headline: Sequence[str]
-    warnings: Sequence[str]
-    confusion: Mapping[str, Sequence[Sequence[int]]]
-    hardest: Sequence[Mapping[str, Any]]
-    splits: pd.DataFrame
-    curves: Mapping[str, Mapping[str, pd.DataFrame]]
-    versions: Mapping[str, str]
+    title: str  # title of the page
+    runs: Mapping[str, Run]  # runs by title, in the order of the page
+    classes: Sequence[str]  # class names; `positive` is one of them
+    positive: str  # class that sensitivity refers to
+    numbers: Numbers  # computed numbers
+    headline: Sequence[str]  # the answer in sentences
+    warnings: Sequence[str]  # reasons to distrust the numbers
+    confusion: Mapping[str, Sequence[Sequence[int]]]  # counts by title, true classes in rows, decided ones in columns
+    hardest: Sequence[Mapping[str, Any]]  # images that all models get wrong
+    splits: pd.DataFrame  # groups, images and positives per fold and part
+    curves: Mapping[str, Mapping[str, pd.DataFrame]]  # epochs of each trained fold, by title
+    versions: Mapping[str, str]  # versions of the software, and the machine
 
     @property
     def evidence(self) -> Mapping[str, Any]:
@@ -68,9 +53,7 @@ class Content:
 def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     """Compare finished runs of the same images.
 
-    Args:
-        runs: in the order of the page; the last one is the main run.
-        folder: folder of the report. Numbers that an earlier report there, or in the main run's folder, has stored are reused.
+    The last run is the main one. Numbers stored by an earlier report in `folder`, or in that run's folder, are reused.
 
     Raises:
         UserError: the runs differ in images or classes.

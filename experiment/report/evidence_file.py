@@ -20,17 +20,11 @@ EVIDENCE_FILE = "evidence.json"
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers that are computed for a report.
+    """Numbers that are computed for a report."""
 
-    Attributes:
-        evidence: result of `experiment.metrics.evidence.evidence`.
-        gaps: optimism of choices; empty without an ensemble.
-        made_from: digest of the tables and of the code; the same digest means the same numbers.
-    """
-
-    evidence: Mapping[str, Any]
-    gaps: Sequence[Mapping[str, Any]]
-    made_from: str
+    evidence: Mapping[str, Any]  # result of `experiment.metrics.evidence.evidence`
+    gaps: Sequence[Mapping[str, Any]]  # optimism of choices; empty without an ensemble
+    made_from: str  # digest of the tables and of the code; the same digest means the same numbers
 
     @classmethod
     def of(cls, cohort: Cohort, runs: Mapping[str, Run], folders: Sequence[Path]) -> "Numbers":
@@ -47,7 +41,8 @@ class Numbers:
     def write(self, folder: Path, **texts: Any) -> None:
         """Write the numbers and the report's `texts` about them into `folder`."""
         content = {"made_from": self.made_from, **self.evidence, **texts, "optimism": self.gaps}
-        (folder / EVIDENCE_FILE).write_text(json.dumps(_with_null(content), indent=2, allow_nan=False), encoding="utf-8")
+        with_null = json.loads(json.dumps(content), parse_constant=lambda _: None)  # JSON has no NaN
+        (folder / EVIDENCE_FILE).write_text(json.dumps(with_null, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def optimism(run: Run) -> list[dict[str, float | str]]:
@@ -57,7 +52,7 @@ def optimism(run: Run) -> list[dict[str, float | str]]:
     """
     import torch  # takes a second: only where numbers are computed
 
-    from experiment.metrics.optimism import FoldTables, gaps
+    from experiment.metrics.optimism import Rows, gaps
 
     members, samples = run.inputs(), run.samples
     if len(members) < 2:
@@ -65,14 +60,13 @@ def optimism(run: Run) -> list[dict[str, float | str]]:
     target = pd.Series(samples.target, index=samples.sample_id)
     columns = probability_columns(samples.classes)
 
-    def stacked(fold: str, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    def rows(fold: str, part: Part) -> Rows:
         tables = [dict(member.folds())[fold].predictions(part).set_index("sample_id") for member in members.values()]
         ids = tables[0].index
         p = torch.stack([torch.tensor(table.loc[ids, columns].to_numpy()) for table in tables])
-        return p, torch.tensor(target.loc[ids].to_numpy())
+        return Rows(p, torch.tensor(target.loc[ids].to_numpy()))
 
-    folds = [FoldTables(*stacked(fold, "val"), *stacked(fold, "test")) for fold in run.markers]
-    return gaps(folds, samples.positive_index)
+    return gaps([(rows(fold, "val"), rows(fold, "test")) for fold in run.markers], samples.positive_index)
 
 
 def _digest_of(runs: Mapping[str, Run], last: Run) -> str:
@@ -84,15 +78,6 @@ def _digest_of(runs: Mapping[str, Run], last: Run) -> str:
         for name, member in last.inputs().items()
     }
     return digest([source(), list(tables.items()), list(members.items())])
-
-
-def _with_null(value: Any) -> Any:
-    """Replace NaN, which JSON does not have, by null."""
-    if isinstance(value, Mapping):
-        return {key: _with_null(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_null(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _with_nan(value: Any) -> Any:

@@ -43,11 +43,12 @@ METRIC_WORDS = {"balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
 def _with_interval(m: Mapping[str, float]) -> str:
-    return f"{_number(m['value'])} (95 % interval {_number(m['low'])} to {_number(m['high'])})"
+    return f"{number(m['value'])} (95 % interval {number(m['low'])} to {number(m['high'])})"
 
 
-def _number(value: float, form: str = ".3f") -> str:
-    return format(value, form).replace("-", "−") if math.isfinite(value) else "–"
+def number(value: Any, form: str = ".3f") -> str:
+    """Format a number for a reader; a dash where it is missing or undefined."""
+    return format(value, form).replace("-", "−") if isinstance(value, float | int) and math.isfinite(value) else "–"
 
 
 def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
@@ -55,10 +56,10 @@ def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
     for metric in TESTED:
         pair = pair_of(evidence, best, second, metric)
         verdict = "better" if pair["p_holm"] < SURE and pair["difference"] > 0 else "not shown to be better"
-        low, high = (_number(pair[end], "+.3f") for end in ("low", "high"))
+        low, high = (number(pair[end], "+.3f") for end in ("low", "high"))
         verdicts.append(
-            f"{verdict} in {METRIC_WORDS[metric]} ({_number(pair['difference'], '+.3f')}, 95 % interval "
-            f"{low} to {high}, p = {_number(pair['p_holm'], '.2g')} after Holm)"
+            f"{verdict} in {METRIC_WORDS[metric]} ({number(pair['difference'], '+.3f')}, 95 % interval "
+            f"{low} to {high}, p = {number(pair['p_holm'], '.2g')} after Holm)"
         )
     return f"Against the next, {second}, it is {' and '.join(verdicts)}."
 
@@ -73,13 +74,7 @@ def warnings(
 ) -> list[str]:
     """Return the reasons to distrust these numbers, most serious first, each with the number behind it.
 
-    Args:
-        cohort: predictions of all models.
-        evidence: result of `experiment.metrics.evidence.evidence`.
-        scores: results of `experiment.metrics.scores.summarise`, by title.
-        curves: epochs of each fold, by title.
-        gaps: result of `experiment.metrics.optimism.gaps`.
-        built_in: whether the images are synthetic.
+    `evidence` and `gaps` are results of the functions of that name; `scores` (by `summarise`) and `curves` are by title.
     """
     reasons: list[str] = []
     if built_in:
@@ -106,7 +101,7 @@ def warnings(
         undetected = np.fmax.reduce([p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0]])
         reasons.append(
             f"The best of {len(evidence['models'])} models was chosen on the rows it is reported on, which flatters it; "
-            f"differences in balanced accuracy below {_number(undetected)} would often go undetected with this many patients."
+            f"differences in balanced accuracy below {number(undetected)} would often go undetected with this many patients."
         )
     large = [gap for gap in gaps if gap["gap"] > 0.01]
     if large:

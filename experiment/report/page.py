@@ -1,6 +1,5 @@
 """Report as HTML and Markdown."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
@@ -16,6 +15,7 @@ from experiment.metrics.scores import METRICS
 from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content
+from experiment.report.findings import number
 from experiment.report.thumbnails import Picture, thumbnails
 from experiment.store.files import write_text
 
@@ -23,15 +23,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write(content: Content, folder: Path, picture: Picture | None) -> Path:
-    """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`.
+    """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`; return the HTML page.
 
-    Args:
-        content: content of the report.
-        folder: where to write it.
-        picture: reads an image; None leaves out images without a stored thumbnail.
-
-    Returns:
-        Path of the HTML page.
+    Without `picture`, which reads an image, those without a stored thumbnail are left out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = _values(content, *thumbnails(content, folder, picture))
@@ -48,17 +42,13 @@ def _environment(escape: bool) -> Environment:
         finalize=None if escape else _in_markdown,
     )  # fmt: skip
     environment.filters |= {
-        "f2": lambda value: _number(value, ".2f"),
-        "f3": lambda value: _number(value, ".3f"),
-        "signed": lambda value: _number(value, "+.3f"),
-        "p": lambda value: _number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
+        "f2": lambda value: number(value, ".2f"),
+        "f3": number,
+        "signed": lambda value: number(value, "+.3f"),
+        "p": lambda value: number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
         "in_words": in_words,
     }
     return environment
-
-
-def _number(value: Any, form: str) -> str:
-    return format(value, form).replace("-", "−") if isinstance(value, float | int) and math.isfinite(value) else "–"
 
 
 def _in_markdown(value: Any) -> str:
@@ -82,9 +72,9 @@ def _values(content: Content, pictures: Mapping[str, str], missing: str) -> dict
         "named": {kind: [name for name in svgs if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
         "interval_caption": f"Dot: value over all out-of-fold images. Bar: {content.evidence['method']['interval']}.",
         "unit": unit, "unseen": "its patient" if content.last.samples.grouped else "it",
-        "operating": _by_model(models, lambda m: _number(next(iter(m["operating"].values())), ".3f")),
-        "slopes": "Slope: " + _by_model(models, lambda m: _number(m["calibration"]["slope"], ".2f")),
-        "epochs": _epochs(content),
+        "operating": _by_model(models, lambda m: number(next(iter(m["operating"].values())), ".3f")),
+        "slopes": "Slope: " + _by_model(models, lambda m: number(m["calibration"]["slope"], ".2f")),
+        "epochs": "Epochs: " + _by_model(content.curves, lambda by_fold: str(max(map(len, by_fold.values())))),
         "splits": _by_fold(content),
         "pictures": pictures, "no_pictures": missing,
         "config_text": yaml.safe_dump(config, sort_keys=False),
@@ -120,11 +110,6 @@ def _figures(content: Content) -> dict[str, str]:
         **{f"learning-{title}": figures.learning(title, epochs) for title, epochs in content.curves.items()},
         "optimism": figures.optimism(content.gaps) if content.gaps else "",
     }
-
-
-def _epochs(content: Content) -> str:
-    counts = {title: max(len(frame) for frame in by_fold.values()) for title, by_fold in content.curves.items()}
-    return "Epochs: " + ", ".join(f"{title} {count}" for title, count in counts.items()) + "."
 
 
 def _by_fold(content: Content) -> dict[str, dict[str, Any]]:

@@ -15,9 +15,7 @@ from experiment.store.runs import Run
 def load_runs(run: str | Sequence[str], out: str | None) -> tuple[list[Run], Path]:
     """Load the runs of a report, and choose its folder. A single run brings the runs that it is built on.
 
-    Args:
-        run: run folders.
-        out: folder of the report; None takes that of the run, or a new one next to the runs.
+    By default (`out` is None) that is the folder of the run, or a new one next to several runs.
 
     Raises:
         UserError: there is no run, a folder holds no complete run, or a run is named twice.

@@ -86,10 +86,6 @@ def _missing(content: Content) -> str:
     return f"each of {images} images has a label; {complete} of {rows} predictions are present; nothing is imputed"
 
 
-def _output(content: Content) -> str:
-    return f"probabilities of {', '.join(content.classes)}; the largest decides"
-
-
 def _metrics(content: Content) -> str:
     model = content.evidence["models"][ranked(content.evidence)[0]]
     calibration = [key for key, value in model["calibration"].items() if not isinstance(value, list)]
@@ -180,7 +176,8 @@ def _number(value: float) -> str:
 
 
 FACTS: Mapping[str, Callable[[Content], str]] = {
-    "partition": _partition, "splits": _splits, "size": _size, "balance": _balance, "missing": _missing, "output": _output,
+    "output": lambda content: f"probabilities of {', '.join(content.classes)}; the largest decides",
+    "partition": _partition, "splits": _splits, "size": _size, "balance": _balance, "missing": _missing,
     "metrics": _metrics, "uncertainty": _uncertainty, "spread": _spread, "testing": _testing,
     "performance": _measured(*TESTED), "diagnostic": _measured("sensitivity", "specificity"), "calibration": _calibration,
     "failures": _failures, "software": _software, "compute": _compute, "artefacts": _artefacts,

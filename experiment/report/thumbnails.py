@@ -29,13 +29,7 @@ def all_stored(content: Content, folder: Path) -> bool:
 
 
 def thumbnails(content: Content, folder: Path, picture: Picture | None) -> tuple[dict[str, str], str]:
-    """Return data URLs by sample id, and the reason if some are missing; store them in `folder`.
-
-    Args:
-        content: content of the report.
-        folder: folder of the report.
-        picture: reads an image; None if the images cannot be opened.
-    """
+    """Return data URLs by sample id, and the reason if some are missing; store them in the report's `folder`."""
     stored, digests, missing = _stored(content, folder), {}, ""
     for sample, digest in _digests(content).items():
         if digest not in stored:

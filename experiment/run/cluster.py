@@ -1,4 +1,4 @@
-"""A launcher may start a job of a multirun on another machine: there it finds its folder, its code and its share of cores."""
+"""Prepare a job that a launcher of a multirun may have started on another machine: folder, code and share of cores."""
 
 import os
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from experiment.run.cores import GRANTED, cores
 
 def share_code(root: Path) -> None:
     """Let processes that a launcher starts import this project's code, installed or not: they inherit the environment."""
-    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if str(root) not in known:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *known])
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if str(root) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *paths])
 
 
 def enter_job() -> None:
-    """Inside a job: relative paths mean what they meant where the command was typed, and cores are those of the launcher.
+    """Change to the folder of the command, where its relative paths are valid, and note the launcher's share of cores.
 
     Raises:
         UserError: this machine does not see the folder of the command.
@@ -42,11 +42,7 @@ def enter_job() -> None:
 
 
 def granted(launcher: Mapping[str, Any]) -> int | None:
-    """How many cores a launcher gives each of its jobs; None if the job has what it finds.
-
-    Args:
-        launcher: the config group ``hydra/launcher``.
-    """
+    """Return how many cores a launcher (its config, ``hydra/launcher``) gives each job; None if it does not restrict them."""
     if (jobs := launcher.get("n_jobs")) is not None:  # joblib: -1 is one a core, -2 one less
         available = cores()
         return max(1, available // max(1, int(jobs) if jobs > 0 else available + 1 + int(jobs)))

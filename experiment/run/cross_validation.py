@@ -1,4 +1,4 @@
-"""Cross-validation: for each fold the models that are built on others come after them; finished folds are loaded."""
+"""Cross-validation: in each fold a model comes after its inputs; finished folds are loaded."""
 
 import os
 import time
@@ -32,7 +32,7 @@ from experiment.store.disk_cache import DiskCache
 from experiment.store.lease import Holder, holder
 from experiment.store.results import Result
 from experiment.store.runs import Run
-from experiment.store.shared import keep
+from experiment.store.shared import store_shared
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import Tracker
 
@@ -44,62 +44,48 @@ Work = Callable[["CrossValidation", Missing], None]
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Runs recipes over the folds of one data set and stores what comes out.
+    """Cross-validation of recipes over the folds of one data set."""
 
-    Args:
-        data: the data module, loaded.
-        splits: all folds.
-        scheme: which of them to run now.
-        config: the resolved config, stored with each run.
-        tracker: where curves and results are shown.
-        progress: what the terminal shows meanwhile.
-    """
-
-    data: FoldData
-    splits: Splits
-    scheme: FoldScheme
-    config: Mapping[str, Any]
+    data: FoldData  # loaded
+    splits: Splits  # all folds
+    scheme: FoldScheme  # which of them to run now
+    config: Mapping[str, Any]  # resolved; stored with each run
     tracker: Tracker
     progress: Progress
 
     @property
     def root(self) -> Path:
-        """Where runs are stored."""
+        """Return the folder of all runs."""
         return Path(self.config["paths"]["runs"]).resolve()
 
     @cached_property
     def _features(self) -> DiskCache | None:
-        """Where features of networks are stored; None where nothing is."""
+        """Return the cache of networks' features, None without one."""
         paths = self.config["paths"]
         return DiskCache(Path(paths["cache"]) / "network", paths["cache_gb"], "paths.cache_gb") if paths.get("cache") else None
 
     @cached_property
     def common(self) -> Record:
-        """What decides the numbers of every model alike: data, folds, seed."""
+        """Return what decides the numbers of every model: data, folds, seed."""
         rows = self.data.samples.rows[["sample_id", "target", "group", "digest"]]
         samples = digest([self.data.samples.classes, rows.sort_values("sample_id").to_numpy(dtype=str).tolist()])
         data = {**decisive("data", self.config["data"]), "digest": samples}
         return {"data": data, "folds": self.splits.fingerprint, "seed": self.config["seed"]}
 
     def run(self, recipe: Recipe, work: Work | None = None) -> list[Result]:
-        """Finish the selected folds of `recipe` and of all it is built on; the results in that order, itself last.
-
-        Args:
-            recipe: the model.
-            work: finishes what is missing; one after the other if not given.
-        """
+        """Finish the selected folds of `recipe` and its inputs by `work`; return the results, its own last."""
         recipes = list(recipe.with_inputs())
-        for taken in recipes:
-            self._refuse_other(taken)
-            self._refuse_namesake(taken)
-        selected = [(taken, split) for split in self.scheme.selected(self.splits) for taken in recipes]
-        missing = [(taken, split) for taken, split in selected if self.run_of(taken).fold(split) is None]
-        with self.progress.job([(taken.title, taken.epochs) for taken, _ in missing]):
+        for one in recipes:
+            self._refuse_other(one)
+            self._refuse_namesake(one)
+        selected = [(one, split) for split in self.scheme.selected(self.splits) for one in recipes]
+        missing = [(one, split) for one, split in selected if self.run_of(one).fold(split) is None]
+        with self.progress.job([(one.title, one.epochs) for one, _ in missing]):
             (work or one_by_one)(self, missing)
-        return [merge(self.run_of(taken), taken, self.splits, self.data.samples, self.config) for taken in recipes]
+        return [merge(self.run_of(one), one, self.splits, self.data.samples, self.config) for one in recipes]
 
     def _refuse_other(self, recipe: Recipe) -> None:
-        """A finished run can only be a member if it answered the same question on the same folds of the same images."""
+        """Refuse a finished run as a member unless its classes, images and folds are those of this job."""
         if recipe.finished is None:
             return
         run, samples = Run.load(recipe.finished, recipe.title), self.data.samples
@@ -143,7 +129,7 @@ class CrossValidation:
             if (fold := self.finish(needed, split)) is None:
                 return None
             inputs[name] = fold
-        with attempt(run.beside(split, "lease"), run.beside(split, "failed")) as ours:
+        with attempt(run.neighbour(split, "lease"), run.neighbour(split, "failed")) as ours:
             finished = run.fold(split)  # another job may have finished it just now
             if not ours or finished is not None:
                 return finished
@@ -153,7 +139,7 @@ class CrossValidation:
         """Fit and store a fold whose lease this process holds."""
         run.write_once("splits.parquet", self.splits.table)
         run.remove_half_written(split)
-        unfinished = Unfinished(run.beside(split, "unfinished"), self.config.get("keep_epoch_s"))
+        unfinished = Unfinished(run.neighbour(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
             "target": recipe.module["_target_"],
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
@@ -169,18 +155,12 @@ class CrossValidation:
         return_memory()
         return FinishedFold(run.path / split.name)
 
-    def held(self, recipe: Recipe, split: Split) -> Holder | None:
+    def holder_of(self, recipe: Recipe, split: Split) -> Holder | None:
         """Return which job works on this fold."""
-        return holder(self.run_of(recipe).beside(split, "lease"))
+        return holder(self.run_of(recipe).neighbour(split, "lease"))
 
     def _fit(
-        self,
-        recipe: Recipe,
-        split: Split,
-        inputs: Mapping[str, FinishedFold],
-        run: Run,
-        folder: Path,
-        unfinished: Unfinished,
+        self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run, folder: Path, unfinished: Unfinished
     ) -> dict[str, Any]:
         """Fit one model on one fold, write checkpoint and predictions into `folder`; return what its marker says."""
         seed_everything(seed_for(self.config["seed"], split.repeat, split.fold, kind_of(recipe.module)), verbose=False)
@@ -203,11 +183,8 @@ class CrossValidation:
             scores = scores_by_part(table, self.data.samples)
             self.tracker.fold_scores(logger, scores["test"])
         shared = model.shared()
-        return {
-            "how_fitted": model.how_fitted,
-            "scores": scores,
-            **({"shared": keep(self.root, shared)} if shared else {}),
-        }
+        stored = {"shared": store_shared(self.root, shared)} if shared else {}
+        return {"how_fitted": model.how_fitted, "scores": scores, **stored}
 
     def _combine(self, model: LearnsFromTables, split: Split, inputs: Mapping[str, FinishedFold]) -> pd.DataFrame:
         """Learn to combine on val rows, then combine val and test rows."""
@@ -221,7 +198,7 @@ class CrossValidation:
 
 
 def one_by_one(validation: CrossValidation, missing: Missing) -> None:
-    """Finish these folds in this process; those that other jobs work on come last."""
+    """Finish these folds in this process, and last those that other jobs work on."""
     waiting = list(missing)
     while waiting:
         put_off = []
@@ -229,7 +206,7 @@ def one_by_one(validation: CrossValidation, missing: Missing) -> None:
             fold = validation.finish(recipe, split)
             if fold is None:
                 put_off.append((recipe, split))
-                validation.progress.held(recipe.title, split, validation.held(recipe, split))
+                validation.progress.waiting(recipe.title, split, validation.holder_of(recipe, split))
             else:
                 validation.progress.finished(recipe.title, split, fold.marker)
         if len(put_off) == len(waiting):

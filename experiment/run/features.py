@@ -15,13 +15,9 @@ from experiment.store.disk_cache import DiskCache, computed
 
 
 class FeatureReader:
-    """Reads the features that a model needs, showing its trunk only those images that the cache does not hold.
+    """Reads the features that a model needs from the cache, and computes missing ones.
 
-    Args:
-        trainer: gives device and precision.
-        model: in the state in which it predicts; it is moved to the device for the time of the reading.
-        data: reads the images.
-        cache: where features are stored.
+    The trainer gives device and precision; the model is in the state in which it predicts, and on the device while it reads.
     """
 
     def __init__(self, trainer: Trainer, model: LightningModule, data: FoldData, cache: DiskCache) -> None:
@@ -35,13 +31,9 @@ class FeatureReader:
         }
 
     def read(self, sample_ids: Sequence[str], symmetries: int | None = None) -> NDArray[np.float32]:
-        """Return features of these images in this order, (N, F).
+        """Return features of N images in this order, (N, F), averaged over `symmetries` views (default: the model's number).
 
-        A trunk that is the same in all folds is shown all images of the data set at once where the cache can hold them.
-
-        Args:
-            sample_ids: N of them.
-            symmetries: number of views that are averaged; None takes the model's.
+        A trunk that is the same in all folds processes all images of the data set at once if there is a cache.
         """
         views = symmetries or self.model.symmetries
         if not (self.same_in_all_folds and self.cache.gigabytes):

@@ -39,15 +39,6 @@ class Splits:
 class FoldScheme:
     """How to split: stratified by class, shuffled by seed and, unless `grouped` is off, whole groups at a time.
 
-    Attributes:
-        grouped: keep groups (patients) together. Without it, images of one patient may be in both fit and test.
-        k: number of folds.
-        repeats: number of splits, each with another shuffle.
-        val: share of each training part that is not fitted on, but used for early stopping, calibration and combining;
-            approximate, because groups stay whole. 0 takes none.
-        only: folds to run now; another command can run the others. None runs all.
-        parallel: how many folds to run at the same time; ``auto`` takes the fastest number for the machine.
-
     Raises:
         UserError: a value is not allowed.
 
@@ -62,11 +53,14 @@ class FoldScheme:
         [(36, 12, 12), (36, 12, 12), (36, 12, 12), (36, 12, 12), (36, 12, 12)]
     """
 
-    grouped: bool = True
-    k: int = 5
-    repeats: int = 1
+    grouped: bool = True  # keep groups (patients) together. Without it, images of one patient may be in both fit and test.
+    k: int = 5  # number of folds
+    repeats: int = 1  # number of splits, each with another shuffle
+    # share of each training part that is not fitted on, but used for early stopping, calibration and combining; approximate,
+    # because groups stay whole. 0 takes none.
     val: float = 0.15
-    only: Sequence[int] | None = None
+    only: Sequence[int] | None = None  # folds to run now; another command can run the others. None runs all.
+    # how many folds to run at the same time; ``auto`` takes the fastest number for the machine
     parallel: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:

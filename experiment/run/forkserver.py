@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it has imported what they need, and no thread has worked in it."""
+"""Process that workers are forked from: it has imported their modules, and has never run a second thread."""
 
 import multiprocessing
 import signal
@@ -17,7 +17,7 @@ else:  # system libraries do not survive a fork
 
 
 def preload(config: Mapping[str, Any]) -> None:
-    """Start that process, which imports the engine and what the config names while this process does the same."""
+    """Start that process, which imports the engine and the classes of the config while this process does the same."""
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return
     own = tuple(pattern.removesuffix("*") for pattern in OWN)

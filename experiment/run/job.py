@@ -19,14 +19,7 @@ SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
 
 def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidation, Recipe]:
-    """Check all settings, read the images and split them.
-
-    Args:
-        config: the resolved config.
-        console: where notes and progress go.
-
-    Returns:
-        The cross-validation, and the recipe of the model.
+    """Check all settings, read the images and split them; return the cross-validation, and the recipe of the model.
 
     Raises:
         UserError: settings or data that cannot be used.

@@ -1,4 +1,4 @@
-"""A cross-validation in several processes: each builds the job from its config once and finishes the folds it is given."""
+"""Cross-validation in several processes, each of which builds the job from its config once and finishes single folds."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -24,7 +24,7 @@ Folds = Mapping[Key, tuple[Recipe, Split, int]]  # with threads
 
 
 def work_of(validation: CrossValidation, recipe: Recipe) -> Work:
-    """Return how the missing folds of a job are finished on this machine."""
+    """Return the function that finishes the missing folds of a job on this machine."""
     if is_ddp(recipe.trainer):
         return one_by_one  # with all devices
     scheme = validation.scheme
@@ -36,8 +36,8 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
     """Finish these folds in several processes. Models that others wait for come first: short work fills the end.
 
     Of five folds on two cores the fifth would leave a core idle, so it waits until all others are done and takes both.
-    Where no gradient step is to be taken this process works alone, with all threads: starting others would cost more than it
-    gives, and without training the numbers do not depend on threads.
+    Without gradient steps this process works alone, with all threads: starting others would cost more than it saves, and the
+    numbers do not depend on threads.
     """
     trained = any(recipe.trained for recipe, _ in missing)
     scheme = validation.scheme
@@ -55,7 +55,7 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
         for key, marker in results:
             recipe, split, _ = folds[key]
             if marker is None:
-                progress.held(recipe.title, split, validation.held(recipe, split))
+                progress.waiting(recipe.title, split, validation.holder_of(recipe, split))
             else:
                 progress.finished(recipe.title, split, marker)
 
@@ -65,7 +65,7 @@ def _depth(recipe: Recipe) -> int:
 
 
 def _start(config: Mapping[str, Any], splits: Splits, folds: Folds, report: Report) -> Finish:
-    """In a worker: build the same job, checked already; return what finishes one model on one fold."""
+    """Build the job, which is checked already, in a worker; return the function that finishes one model on one fold."""
     validation = loaded(config, Progress(Console(quiet=True), report=report), splits)
 
     def finish(*key: str) -> dict[str, Any] | None:

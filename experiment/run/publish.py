@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from experiment.core.contracts import FoldData
 from experiment.metrics.objective import named_values
 from experiment.report.content import Content, gather
 from experiment.report.page import write
 from experiment.store.files import write_text
-from experiment.store.results import Published, Result
+from experiment.store.results import Result
 from experiment.store.runs import Run
 from experiment.tracking.trackers import Summary, Tracker
 
@@ -17,34 +18,28 @@ SHOWN = "shown.json"  # names of the trackers that have the run's summary
 
 def publish(
     results: Sequence[Result], data: FoldData, tracker: Tracker, objective: str | Sequence[str], page: bool = True
-) -> Published | None:
+) -> Path | None:
     """Write the report of a complete job, and send the tracker the summaries that it does not have.
 
-    If a job was stopped before that, or ran without a tracker, the next command does it.
-
-    Args:
-        results: of every model; the model of the command is last.
-        data: reads the images.
-        tracker: gets the summaries.
-        objective: what a sweep optimises; part of each summary.
-        page: whether to write the report; a sweep writes one on all its trials instead.
+    If a job was stopped before that, or ran without a tracker, the next command does it. Without `page` no report is written:
+    a sweep writes one on all its trials instead.
 
     Returns:
-        The report; None while folds are missing, or if there is none.
+        The page of the report; None while folds are missing, or if there is none.
     """
     if not results[-1].complete:
         return None
     file = results[-1].run.path / "report.html"
     unseen = [result.run for result in results if tracker.name and tracker.name not in _seen_by(result.run)]
     if not unseen and (file.exists() or not page):
-        return Published.load(results[-1].run) if file.exists() else None
+        return file if file.exists() else None
     content = gather(Run.load(results[-1].run.path).with_inputs())
     if page and not file.exists():
         write(content, file.parent, data.picture)
     for run in unseen:
         if tracker.summary(_summary(run, content, data, named_values(objective, run.path), asked=run == results[-1].run)):
             write_text(run.path / SHOWN, json.dumps([*_seen_by(run), tracker.name]))
-    return Published(file, list(content.headline)) if file.exists() else None
+    return file if file.exists() else None
 
 
 def _seen_by(run: Run) -> list[str]:

@@ -22,27 +22,16 @@ ENGINE_KEYS = ("name", "callbacks", "trainer")
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model to cross-validate.
+    """One model to cross-validate."""
 
-    Attributes:
-        name: first part of its run folder's name.
-        title: its name in tables; inside an ensemble the member's name.
-        module: config of the `FoldModel`: its `_target_` and constructor arguments.
-        trainer: arguments of the Lightning Trainer.
-        callbacks: configs of the callbacks that take part in fitting, by name.
-        inputs: recipes of the models it is built on.
-        record: everything that decides its numbers, but for data, folds and seed.
-        finished: folder of a finished run that is used; nothing of it is trained.
-    """
-
-    name: str
-    title: str
-    module: Mapping[str, Any]
-    trainer: Mapping[str, Any]
-    callbacks: Mapping[str, Mapping[str, Any]]
-    record: Record
-    inputs: Mapping[str, "Recipe"] = field(default_factory=dict)
-    finished: Path | None = None
+    name: str  # first part of its run folder's name
+    title: str  # its name in tables; inside an ensemble the member's name
+    module: Mapping[str, Any]  # config of the `FoldModel`: its `_target_` and constructor arguments
+    trainer: Mapping[str, Any]  # arguments of the Lightning Trainer
+    callbacks: Mapping[str, Mapping[str, Any]]  # configs of the callbacks that take part in fitting, by name
+    record: Record  # everything that decides its numbers, but for data, folds and seed
+    inputs: Mapping[str, "Recipe"] = field(default_factory=dict)  # recipes of the models it is built on
+    finished: Path | None = None  # folder of a finished run that is used; nothing of it is trained
 
     def with_inputs(self) -> Iterator["Recipe"]:
         """Yield the models this one is built on, deepest first and each identity once, then itself."""
@@ -69,19 +58,8 @@ class Recipe:
         return built
 
 
-def plan(
-    model: Mapping[str, Any],
-    trainer: Mapping[str, Any],
-    has_val: bool,
-    title: str = "",
-) -> Recipe:
-    """Return the recipe of a resolved model config. Nothing is read or trained.
-
-    Args:
-        model: the resolved ``model`` section.
-        trainer: the resolved ``trainer`` section; a model's own ``trainer`` keys go over it.
-        has_val: whether folds keep val rows.
-        title: the model's name in tables; its own name where empty.
+def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, title: str = "") -> Recipe:
+    """Return the recipe of the resolved ``model`` section, whose ``trainer`` keys override those of the ``trainer`` section.
 
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
@@ -125,11 +103,6 @@ def plan(
 
 def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:
     """Build each trainer, callback and model of a job once, so that wrong settings are found before any work.
-
-    Args:
-        recipe: the model.
-        config: the resolved config of the job.
-        scheme: how its folds are made and run.
 
     Raises:
         UserError: naming the setting.

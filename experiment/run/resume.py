@@ -1,7 +1,7 @@
-"""A fold that was cut short resumes from its last stored epoch, and ends with the same weights as one that was not.
+"""Resume an interrupted fold from its last stored epoch, with the same final weights as without the interruption.
 
-An epoch is stored in one file in a hidden folder next to the fold: what Lightning's checkpoints hold, the state of every
-random number generator, and the curves so far. It is written between two epochs, when nothing of the next one has been drawn.
+An epoch is stored in one file in a hidden folder next to the fold: Lightning's checkpoint, the state of every random number
+generator, and the curves so far. It is written between two epochs, before anything of the next one is drawn.
 """
 
 import csv
@@ -23,20 +23,15 @@ from pytorch_lightning.loggers import CSVLogger
 from experiment.run.random_state import random_state, set_random_state
 from experiment.store.files import replacing
 
-KEY = "resume"  # of what is added to Lightning's checkpoint
+KEY = "resume"  # of the addition to Lightning's checkpoint
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The stored epochs of a fold that is being fitted.
+    """The stored epochs of a fold that is being fitted."""
 
-    Attributes:
-        folder: where; it exists only while an epoch is stored.
-        every: seconds between two stored epochs, so that short fits pay nothing; 0 stores each, None none.
-    """
-
-    folder: Path
-    every: float | None
+    folder: Path  # where; it exists only while an epoch is stored
+    every: float | None  # seconds between two stored epochs, so that short fits pay nothing; 0 stores each, None none
 
     @property
     def epochs(self) -> int:
@@ -72,16 +67,13 @@ def _epoch(file: Path) -> int:
 class KeepEpochs(Callback):
     """Stores epochs of a fit, and resumes from the one that Lightning has loaded.
 
-    It comes first among the callbacks: what others do at the start of an epoch, they do again when that epoch is resumed.
-
-    Args:
-        unfinished: where, and how often.
-        history: the fit's curves, which are stored and resumed too.
+    It is the first of the callbacks, so that the others' work at the start of an epoch is repeated when it is resumed.
+    The curves in `history` are stored and resumed too.
     """
 
     def __init__(self, unfinished: Unfinished, history: CSVLogger) -> None:
         self.unfinished, self.history = unfinished, history
-        self.kept = time.monotonic()
+        self.stored_at = time.monotonic()
         self.loaded: Mapping[str, Any] | None = None
         self.ended = False
         self.on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -92,7 +84,7 @@ class KeepEpochs(Callback):
         self.history.experiment.metrics = [{name: value for name, value in row.items() if value} for row in rows]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.kept = time.monotonic()
+        self.stored_at = time.monotonic()
         if self.loaded and self.loaded["ended"]:
             trainer.should_stop = True  # Lightning then takes no step, and starts no epoch
 
@@ -127,7 +119,7 @@ class KeepEpochs(Callback):
 
     def _keep(self, trainer: Trainer, epochs: int, ended: bool = False) -> None:
         every = self.unfinished.every
-        if every is None or time.monotonic() - self.kept < every:
+        if every is None or time.monotonic() - self.stored_at < every:
             return
         self.ended = ended
         self.history.save()
@@ -138,7 +130,7 @@ class KeepEpochs(Callback):
         for file in self.unfinished.folder.glob("epoch-*.ckpt"):
             if file != path:
                 file.unlink(missing_ok=True)
-        self.kept = time.monotonic()
+        self.stored_at = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         curves = Path(self.history.log_dir) / "metrics.csv"

@@ -1,4 +1,4 @@
-"""Tasks in worker processes: the first process sends each worker one key at a time over a pipe, and reads what comes back."""
+"""Tasks in worker processes: the first process sends each worker one key at a time over a pipe, and reads its messages."""
 
 import multiprocessing
 import os
@@ -17,8 +17,8 @@ from experiment.core.errors import UserError, one_line
 from experiment.run.forkserver import CONTEXT
 from experiment.run.workers import Workers, use_threads, visible_device
 
-POLL = 2.0  # seconds between attempts at tasks that another job holds
-GRACE = 10.0  # seconds that a worker has to give back its lease when it is stopped
+POLL = 2.0  # seconds between attempts at tasks that another job works on
+GRACE = 10.0  # seconds for a stopped worker to give back its lease
 
 Key = tuple[str, str]
 Finish = Callable[[str, str], Any]
@@ -27,15 +27,10 @@ Message = tuple[Literal["report", "finished", "failed"], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One model on one fold.
+    """One model on one fold."""
 
-    Attributes:
-        key: names it, for the workers.
-        after: keys of the tasks that come first.
-    """
-
-    key: Key
-    after: Sequence[Key]
+    key: Key  # names it, for the workers
+    after: Sequence[Key]  # keys of the tasks that come first
 
 
 def run_tasks(
@@ -45,25 +40,25 @@ def run_tasks(
     arguments: Sequence[Any],
     report: Callable[..., None],
 ) -> Generator[tuple[Key, Any], None, None]:
-    """Finish tasks in new processes, always the first whose inputs are there; yield each result as it comes.
+    """Finish tasks in new processes, always the first whose inputs are finished; yield each result.
 
-    A task with the result None is held by another job: it is yielded too, and tried again after the others. After the first
-    error no task is begun, running ones are waited for, and the error is raised. Stopping this process stops the workers.
+    A task with the result None is worked on by another job: it is yielded too, and tried again after the others. After the
+    first error no task is begun, running ones are finished, and the error is raised. Stopping this process stops the workers.
 
     Args:
-        tasks: to be finished; what a task needs and is not among them is there already.
-        workers: how many.
+        tasks: to be finished; inputs that are not among them are finished already.
+        workers: number of processes.
         start: called once in each process with `arguments` and a function that passes its arguments on to `report`; returns
             the function that finishes the task with a key.
         arguments: plain values.
         report: called in this process.
     """
     waiting, put_off, done = list(tasks), list[Task](), set[Key]()
-    known = {task.key for task in tasks}
+    keys = {task.key for task in tasks}
     failed: Exception | None = None
     with _started(workers, start, arguments) as pool:
         while waiting or put_off or any(worker.task for worker in pool):
-            ready = [task for task in waiting if known.isdisjoint(set(task.after) - done)]
+            ready = [task for task in waiting if keys.isdisjoint(set(task.after) - done)]
             for worker, task in zip([worker for worker in pool if not worker.task], ready, strict=False):
                 waiting.remove(task)
                 worker.give(task)
@@ -94,7 +89,7 @@ def run_tasks(
 
 
 class _Worker:
-    """A worker process, as the first process has it."""
+    """A worker, seen from the first process."""
 
     def __init__(self, threads: int, device: str | None, start: Callable[..., Finish], arguments: Sequence[Any]) -> None:
         self.task: Task | None = None
@@ -109,7 +104,7 @@ class _Worker:
             self.pipe.send(task.key)
 
     def message(self) -> Message | None:
-        """Return what the worker has sent, or that it has ended; None if neither."""
+        """Return the worker's message, or the error that it has ended; None if neither."""
         alive = self.process.is_alive()
         with suppress(EOFError, OSError):
             if self.pipe.poll():
@@ -120,7 +115,7 @@ class _Worker:
         self.process.join()
         return "failed", UserError(
             f"a worker process ended with code {self.process.exitcode}, often for lack of memory (-9); take a smaller "
-            "folds.parallel. Finished folds are kept, and the same command goes on."
+            "folds.parallel. Finished folds are kept. Run the same command to continue."
         )
 
     def end(self) -> None:
@@ -168,7 +163,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def _work(pipe: Connection, threads: int, device: str | None, start: Callable[..., Finish], arguments: Sequence[Any]) -> None:
-    """In a worker: make the job once, then finish the tasks whose keys come, until there are no more."""
+    """Build the job once in a worker, then finish the tasks whose keys arrive, until None arrives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     for name in ENDING:
         signal.signal(name, _exit)
@@ -185,12 +180,12 @@ def _work(pipe: Connection, threads: int, device: str | None, start: Callable[..
             pipe.send(("failed", _sendable(error)))
 
 
-# A cluster sends both to all processes of a job.
+# A cluster sends both signals to all processes of a job.
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
 
 
 def _exit(*_: object) -> None:
-    """Run the finally blocks of the task at work, which give back its lease, and exit; a second signal must not stop them."""
+    """Exit by an exception, so that finally blocks give back the lease; a second signal must not interrupt them."""
     for name in ENDING:
         signal.signal(name, signal.SIG_IGN)
     sys.exit(1)

@@ -32,10 +32,6 @@ DDP = "ddp_spawn"  # the strategy of trainer=ddp
 def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     """Return a Lightning Trainer; ``precision='auto'`` takes what the device does best.
 
-    Args:
-        config: its ``_target_`` and arguments.
-        further: arguments that are no plain values.
-
     Raises:
         UserError: what Lightning says of a wrong option, in one line.
     """
@@ -60,11 +56,7 @@ def on_one_device(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def check_parallel(trainer: Mapping[str, Any], parallel: int | str) -> None:
-    """Refuse ``trainer=ddp`` for several folds at a time.
-
-    Raises:
-        UserError: both are set.
-    """
+    """Refuse ``trainer=ddp`` for several folds at a time."""
     if is_ddp(trainer) and parallel not in ("auto", 1):
         raise UserError(f"folds.parallel={parallel} does not go with trainer=ddp, which trains fold by fold; take 1.")
 
@@ -140,7 +132,7 @@ def fit(
 
 
 def _any_checkpoint(callbacks: Sequence[Callback]) -> bool:
-    """Lightning refuses such a callback where checkpoints are off."""
+    """Return whether checkpoints must be on: otherwise Lightning refuses such a callback."""
     return any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
 
 
@@ -158,9 +150,9 @@ def predict(
     folder: Path,
     cache: DiskCache | None = None,
 ) -> pd.DataFrame:
-    """Predict val rows (unless the model held them out itself, because its fit included them) and test rows.
+    """Predict val rows (unless the fit included them; then the model has predictions itself) and test rows.
 
-    A model that reads features of a trunk answers from those, so that another one on the same trunk finds them in `cache`.
+    A model that reads features of a trunk predicts from these, and `cache` stores them for other models on the same trunk.
 
     Returns:
         Columns ``part``, ``sample_id``, ``p/<class>``.
@@ -180,7 +172,7 @@ def predict(
         else:
             batches = trainer.predict(model, datamodule=data) or []
             by_part = batches if len(parts) > 1 else [batches]
-            p = {part: _in_order(found, rows[part]) for part, found in zip(parts, by_part, strict=True)}
+            p = {part: _in_order(predicted, rows[part]) for part, predicted in zip(parts, by_part, strict=True)}
     tables = [predictions(ids, p[part], model.classes).assign(part=part) for part, ids in rows.items()]
     if model.held_out is not None:
         tables.append(model.held_out.assign(part="val"))

@@ -1,4 +1,4 @@
-"""How many worker processes a machine takes, with which threads and GPUs."""
+"""Number of worker processes for a machine, and their threads and GPUs."""
 
 import os
 import sys
@@ -15,24 +15,19 @@ MEMORY = 2 * GIB  # of one process at work: PyTorch, one batch's activations, fe
 
 @dataclass(frozen=True)
 class Workers:
-    """How many processes work at the same time, each with how many threads.
+    """Processes that work at the same time, and their threads.
 
     Threads decide the last digits of sums, and so of everything trained. They follow from the machine and the number of folds,
-    not from how many folds happen to be missing: a fold run alone gives the numbers it gives among others.
-
-    Attributes:
-        processes: 1 works in the job's own process.
-        threads: of each.
-        gpus: a device number for each process, counted among the job's; empty where all processes use the job's devices.
-        even: the number of folds that keep all processes at work. Folds left over come last and share all cores.
-        wide: threads of a process at work on a fold left over.
+    not from the number of missing ones: a fold has the same numbers alone and among others.
     """
 
-    processes: int
-    threads: int
+    processes: int  # 1 works in the job's own process
+    threads: int  # of each
+    # a device number for each process, counted among the job's; empty where all processes use the job's devices
     gpus: tuple[int, ...] = ()
+    # the number of folds that keep all processes at work. Folds left over come last and share all cores.
     even: int = sys.maxsize
-    wide: int = 0
+    wide: int = 0  # threads of a process at work on a fold left over
 
     @classmethod
     def of(cls, parallel: int | str, folds: int, uses_gpu: bool) -> "Workers":
@@ -70,12 +65,7 @@ def use_threads(count: int) -> None:
 
 
 def visible_device(number: int, visible: str | None) -> str:
-    """Return CUDA_VISIBLE_DEVICES of a worker that takes device `number` of the job.
-
-    Args:
-        number: counted among the job's devices.
-        visible: CUDA_VISIBLE_DEVICES of the job: numbers or UUIDs; None or empty where it is not set.
-    """
+    """Return a worker's CUDA_VISIBLE_DEVICES: the entry `number` of the job's (numbers or UUIDs), if that is set."""
     return visible.split(",")[number].strip() if visible else str(number)
 
 

@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiment.core.errors import one_line
@@ -13,28 +12,11 @@ from experiment.store.lease import Lease
 from experiment.store.processes import job_id
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why the last attempt at a fold failed.
-
-    Attributes:
-        error: kind and text in one line.
-        host: name of the machine.
-        job: the cluster's job id, or None outside a cluster.
-        time: seconds since 1970, by that machine's clock.
-    """
-
-    error: str
-    host: str
-    job: str | None
-    time: float
-
-
-def failure(path: Path) -> Failure | None:
-    """Return the note at `path`; None if there is none."""
+def failure(path: Path) -> str | None:
+    """Return the error in the note at `path`; None if there is none."""
     try:
-        return Failure(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return str(json.loads(path.read_text())["error"])
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -53,7 +35,6 @@ def attempt(lease: Path, failed: Path) -> Iterator[bool]:
         try:
             yield True
         except Exception as error:
-            failed.write_text(
-                json.dumps(asdict(Failure(one_line(error), socket.gethostname(), job_id(), round(time.time(), 3))))
-            )
+            note = {"error": one_line(error), "host": socket.gethostname(), "job": job_id(), "time": round(time.time(), 3)}
+            failed.write_text(json.dumps(note))
             raise

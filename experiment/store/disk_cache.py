@@ -49,17 +49,11 @@ class Blocks(Sequence[Rows]):
 
 @dataclass(frozen=True)
 class DiskCache:
-    """A folder of entries.
+    """A folder of entries."""
 
-    Attributes:
-        folder: where they are stored.
-        gigabytes: size limit of all entries together; 0 stores none.
-        setting: config key of `gigabytes`, for messages.
-    """
-
-    folder: Path
-    gigabytes: float
-    setting: str
+    folder: Path  # where they are stored
+    gigabytes: float  # size limit of all entries together; 0 stores none
+    setting: str  # config key of `gigabytes`, for messages
 
     def __post_init__(self) -> None:
         if self.gigabytes < 0:
@@ -68,10 +62,8 @@ class DiskCache:
     def get(self, described: Mapping[str, Any], rows: int, fill: Fill) -> Blocks | None:
         """Return the entry with this description, computing its missing blocks; None if it is larger than the limit.
 
-        Args:
-            described: everything that decides the numbers, as plain values.
-            rows: N.
-            fill: gives the rows of a range of row numbers, (len(range), ...), of a type that needs no pickling.
+        `described` is everything that decides the numbers, as plain values. `fill` returns the rows of a range of row numbers,
+        (len(range), ...), of a type that needs no pickling.
         """
         if self.gigabytes == 0:
             return None

@@ -29,28 +29,17 @@ EXPIRY = 60.0  # seconds without a refresh until others may take the lease
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lease.
+    """The process that holds a lease."""
 
-    Attributes:
-        host: name of its machine; empty while the lease is being written.
-        pid: its process id; 0 while the lease is being written.
-        job: the cluster's job id, or None outside a cluster.
-        since: when it took the lease, seconds since 1970 by its own clock.
-        age: seconds since the last refresh, by the file system's clock.
-        stale: whether the lease has expired: the process has ended, or the last refresh is too long ago.
-        token: unique name of this hold.
-    """
-
-    host: str
-    pid: int
-    job: str | None
-    since: float
-    age: float
-    stale: bool
-    token: str
+    host: str  # name of its machine; empty while the lease is being written
+    pid: int  # its process id; 0 while the lease is being written
+    job: str | None  # the cluster's job id, or None outside a cluster
+    since: float  # when it took the lease, seconds since 1970 by its own clock
+    age: float  # seconds since the last refresh, by the file system's clock
+    stale: bool  # whether the lease has expired: the process has ended, or the last refresh is too long ago
+    token: str  # unique name of this hold
 
     def __str__(self) -> str:
-        """Where a person finds the process."""
         job = f", job {self.job}" if self.job else ""
         return f"process {self.pid} on {self.host}{job}" if self.host else "a job that has just begun"
 
@@ -78,12 +67,7 @@ class Lease:
 
     @classmethod
     def take(cls, path: Path, beat: float = BEAT) -> "Lease | None":
-        """Take the lease at `path`, free or expired; None while another process holds it. Its folder is created.
-
-        Args:
-            path: the lease's file.
-            beat: seconds between two refreshes.
-        """
+        """Take the lease at `path`, free or expired; None while another process holds it. Its folder is created."""
         path.parent.mkdir(parents=True, exist_ok=True)
         token = uuid.uuid4().hex
         if _create(path, token):

@@ -48,16 +48,11 @@ class Run:
     """The folder of one run. Two runs are equal if they have the same folder.
 
     The tables and scores are read when they are first used, and only a complete run has all of them.
-
-    Attributes:
-        path: the folder; it is created with the first fold.
-        title: the model's name in tables.
-        record: everything that decides the run's numbers.
     """
 
-    path: Path
-    title: str = field(compare=False)
-    record: Record = field(compare=False, repr=False)
+    path: Path  # the folder; it is created with the first fold
+    title: str = field(compare=False)  # the model's name in tables
+    record: Record = field(compare=False, repr=False)  # everything that decides the run's numbers
 
     @classmethod
     def of(cls, root: Path, name: str, record: Record) -> "Run":
@@ -66,11 +61,7 @@ class Run:
 
     @classmethod
     def load(cls, path: Path, title: str = "") -> "Run":
-        """Return the complete run in this folder.
-
-        Args:
-            path: the folder.
-            title: the model's name in tables; by default the name in the run's config.
+        """Return the complete run in this folder, whose title is by default the name in its config.
 
         Raises:
             UserError: the folder holds no complete run.
@@ -127,7 +118,8 @@ class Run:
     @cached_property
     def markers(self) -> dict[str, dict[str, Any]]:
         """Content of ``finished.json`` of each finished fold, by ``repeat-R/fold-K``, in order of the numbers."""
-        files = sorted(self.path.glob(f"repeat-*/fold-*/{MARKER}"), key=lambda file: _numbers(file.parent))
+        found = self.path.glob(f"repeat-*/fold-*/{MARKER}")
+        files = sorted(found, key=lambda file: [int(part.split("-")[1]) for part in file.parts[-3:-1]])  # 10 comes after 9
         return {file.parent.relative_to(self.path).as_posix(): json.loads(file.read_text()) for file in files}
 
     def fold(self, split: Split) -> FinishedFold | None:
@@ -136,12 +128,12 @@ class Run:
         return FinishedFold(path) if (path / MARKER).exists() else None
 
     def folds(self) -> Iterator[tuple[str, FinishedFold]]:
-        """Name and folder of each finished fold, in order."""
+        """Yield name and folder of each finished fold, in order."""
         for name in self.markers:
             yield name, FinishedFold(self.path / name)
 
     def curves(self) -> dict[str, pd.DataFrame]:
-        """Epochs of each fold that was trained: ``epoch``, ``train/loss``, ``val/…``; one row per epoch."""
+        """Return ``epoch``, ``train/loss``, ``val/…`` of each trained fold, one row per epoch."""
         curves = {}
         for name, fold in self.folds():
             file = fold.path / "history.csv"
@@ -161,14 +153,14 @@ class Run:
         }
 
     def with_inputs(self) -> list["Run"]:
-        """The runs that this one is built on, deepest first and each once, then itself."""
+        """Return the runs that this one is built on, deepest first and each once, then itself."""
         runs: dict[Path, Run] = {}
         for run in [*(run for direct in self.inputs().values() for run in direct.with_inputs()), self]:
             runs.setdefault(run.path, run)
         return list(runs.values())
 
-    def beside(self, split: Split, what: Literal["lease", "unfinished", "failed"]) -> Path:
-        """Path of what belongs to a fold while it is not finished."""
+    def neighbour(self, split: Split, what: Literal["lease", "unfinished", "failed"]) -> Path:
+        """Return the path of a hidden neighbour of an unfinished fold."""
         final = self.path / split.name
         return final.with_name(f".{final.name}.{what}")
 
@@ -195,8 +187,3 @@ class Run:
         if not (self.path / name).exists():
             with replacing(self.path / name) as temporary:
                 table.to_parquet(temporary, index=False)
-
-
-def _numbers(folder: Path) -> tuple[int, int]:
-    """Repeat and fold, so that fold 10 comes after fold 9."""
-    return int(folder.parent.name.split("-")[1]), int(folder.name.split("-")[1])

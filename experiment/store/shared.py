@@ -21,7 +21,7 @@ def tensor_digest(state: Mapping[str, Tensor]) -> str:
     return content.hexdigest()
 
 
-def keep(root: Path, state: Mapping[str, Tensor]) -> str:
+def store_shared(root: Path, state: Mapping[str, Tensor]) -> str:
     """Store this state unless it is stored already; return its path relative to `root`, the folder of all runs."""
     path = root / FOLDER / f"{tensor_digest(state)}.pt"
     if not path.exists():
@@ -32,7 +32,7 @@ def keep(root: Path, state: Mapping[str, Tensor]) -> str:
 
 
 def load_shared(root: Path, where: str) -> dict[str, Tensor]:
-    """Return the state that `keep` stored at this path. Nothing in the file is executed."""
+    """Return the state that `store_shared` stored at this path. Nothing in the file is executed."""
     state = torch.load(root / where, map_location="cpu", weights_only=True)
     assert isinstance(state, dict)
     return state

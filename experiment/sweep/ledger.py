@@ -27,27 +27,16 @@ State = Literal["running", "complete", "raced out", "failed"]
 
 @dataclass(frozen=True)
 class Trial:
-    """Cross-validation of one combination of settings.
+    """Cross-validation of one combination of settings."""
 
-    Attributes:
-        run: name of the run's folder.
-        settings: overrides by key.
-        state: state of the trial; ``raced out`` means stopped after its first folds.
-        folds: one value per objective, by the name of the fold.
-        note: why it failed, or was stopped.
-        by: host and process.
-        began: seconds since the epoch.
-        seconds: duration so far.
-    """
-
-    run: str
-    settings: Mapping[str, str]
-    state: State = "running"
-    folds: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    note: str = ""
-    by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
-    began: float = field(default_factory=time.time)
-    seconds: float = 0.0
+    run: str  # name of the run's folder
+    settings: Mapping[str, str]  # overrides by key
+    state: State = "running"  # state of the trial; ``raced out`` means stopped after its first folds
+    folds: Mapping[str, Sequence[float]] = field(default_factory=dict)  # one value per objective, by the name of the fold
+    note: str = ""  # why it failed, or was stopped
+    by: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")  # host and process
+    began: float = field(default_factory=time.time)  # seconds since the epoch
+    seconds: float = 0.0  # duration so far
 
     @property
     def values(self) -> list[float]:
@@ -61,25 +50,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Log of all trials of a sweep.
+    """Log of all trials of a sweep."""
 
-    Attributes:
-        path: folder of the sweep.
-        objective: objectives of the sweep.
-    """
-
-    path: Path
-    objective: tuple[Objective, ...]
+    path: Path  # folder of the sweep
+    objective: tuple[Objective, ...]  # objectives of the sweep
 
     @classmethod
     def of(cls, root: Path, name: str | None, question: str, named: Sequence[str]) -> "Ledger":
-        """Return the ledger of this name below `root`, creating it if needed.
+        """Return the ledger of this name below the folder of the runs, creating it if needed.
 
-        Args:
-            root: folder of the runs.
-            name: None takes a name that derives from the question, so that all trials of one question share a ledger.
-            question: digest of what all trials must have in common: data, folds, seed.
-            named: names of the objectives.
+        `question` is a digest of what all trials must have in common: data, folds, seed. Without a name it gives the name, so
+        that all trials of one question share a ledger.
 
         Raises:
             UserError: the ledger of this name belongs to another question.

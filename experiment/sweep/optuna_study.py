@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 from filelock import FileLock
+from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+from optuna.trial import TrialState
 
 from experiment.core.errors import UserError
 from experiment.metrics.objective import objectives
@@ -33,9 +36,6 @@ class OptunaStudy(OptunaSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep; `arguments` are the overrides of the command."""
-        import optuna
-        from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         ours: Any = self.sweeper  # Hydra's implementation, whose parts we use
         ours._process_searchspace_config()
@@ -82,8 +82,6 @@ class OptunaStudy(OptunaSweeper):
 
 def _report(study: Any, trial: Any, job: Any) -> None:
     """Report the result of a trial to Optuna. NaN means raced out."""
-    from optuna.trial import TrialState
-
     try:
         returned = job.return_value
         values = [float(value) for value in (returned if isinstance(returned, Sequence) else [returned])]
@@ -99,16 +97,12 @@ def _report(study: Any, trial: Any, job: Any) -> None:
 
 def _counted(study: Any) -> int:
     """Count the trials that are finished, or running in any process."""
-    from optuna.trial import TrialState
-
     trials = study.get_trials(deepcopy=False)
     return sum(t.state != TrialState.WAITING and LOST not in t.user_attrs and not _is_lost(t) for t in trials)
 
 
 def _recover(study: Any) -> None:
     """Queue again the settings of trials whose process is gone."""
-    from optuna.trial import TrialState
-
     for trial in study.get_trials(deepcopy=False):
         if _is_lost(trial):
             study._storage.set_trial_user_attr(trial._trial_id, LOST, True)
@@ -120,8 +114,6 @@ def _recover(study: Any) -> None:
 
 
 def _is_lost(trial: Any) -> bool:
-    from optuna.trial import TrialState
-
     if trial.state != TrialState.RUNNING or LEASE not in trial.user_attrs:
         return False
     owner = holder(Path(trial.user_attrs[LEASE]))

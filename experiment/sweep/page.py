@@ -1,5 +1,6 @@
 """Page of a sweep: trials, best settings, and the importance of settings."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from experiment.core.cost import duration
 from experiment.store.files import write_text
 from experiment.sweep import figures as pictures
-from experiment.sweep.ledger import Ledger, Trial
+from experiment.sweep.ledger import Ledger
 from experiment.sweep.settings import brief, importances, varied
 
 TEMPLATES = [Path(__file__).parent / "templates", Path(__file__).parents[1] / "report" / "templates"]
@@ -27,7 +28,8 @@ def write(ledger: Ledger) -> Path:
 def headline(ledger: Ledger) -> list[str]:
     """Return the best settings, and the number of trials by state, as sentences."""
     trials, ranked = ledger.trials(), ledger.best_first()
-    states = [f"{n} {state}" for state in ("complete", "raced out", "running", "failed") if (n := _count(trials, state))]
+    counts = Counter(trial.state for trial in trials)
+    states = [f"{counts[state]} {state}" for state in ("complete", "raced out", "running", "failed") if state in counts]
     tried = f"{len(trials)} settings tried: {', '.join(states)}."
     if not ranked:
         return ["No setting is complete yet.", tried]
@@ -36,10 +38,6 @@ def headline(ledger: Ledger) -> list[str]:
     values = ", ".join(f"{aim.name} {value:.4g}" for aim, value in zip(ledger.objective, best.values, strict=True))
     by = f" by {ledger.objective[0].name}" if len(ledger.objective) > 1 else ""
     return [f"Best{by}: {chosen} ({values}).", tried]
-
-
-def _count(trials: list[Trial], state: str) -> int:
-    return sum(trial.state == state for trial in trials)
 
 
 def _values(ledger: Ledger) -> dict[str, Any]:

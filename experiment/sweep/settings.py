@@ -16,15 +16,10 @@ MOST = 400  # trials that importance is computed from, in a second; of more tria
 
 @dataclass(frozen=True)
 class Setting:
-    """Values of one setting over trials.
+    """Values of one setting over trials."""
 
-    Attributes:
-        key: key of the setting, as in the command.
-        texts: value in each trial, as typed.
-    """
-
-    key: str
-    texts: tuple[str, ...]
+    key: str  # key of the setting, as in the command
+    texts: tuple[str, ...]  # value in each trial, as typed
 
     @cached_property
     def numbers(self) -> NDArray[np.float64] | None:

@@ -24,27 +24,22 @@ from experiment.sweep.ledger import ledgers
 from experiment.sweep.summary import print_sweep
 
 State = Literal["done", "running", "stale", "failed", "missing"]
-STYLES: dict[State, str] = {"done": "green", "running": "cyan", "stale": "yellow", "failed": "red", "missing": "dim"}
+MARKS: dict[State, tuple[str, str]] = {
+    "done": ("■", "green"), "running": ("▶", "cyan"), "stale": ("◌", "yellow"),
+    "failed": ("✗", "red"), "missing": ("·", "dim"),
+}  # fmt: skip
 METRIC = "balanced_accuracy"
 
 
 @dataclass(frozen=True)
 class FoldStatus:
-    """Status of one fold of a run.
+    """Status of one fold of a run."""
 
-    Attributes:
-        name: for example ``repeat-0/fold-3``.
-        state: state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over.
-        note: process that works on it, or why it failed.
-        seconds: duration, so far if it is running.
-        scores: balanced accuracy by part.
-    """
-
-    name: str
-    state: State
-    note: str = ""
-    seconds: float = 0.0
-    scores: dict[str, float] | None = None
+    name: str  # for example ``repeat-0/fold-3``
+    state: State  # state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over
+    note: str = ""  # process that works on it, or why it failed
+    seconds: float = 0.0  # duration, so far if it is running
+    scores: dict[str, float] | None = None  # balanced accuracy by part
 
     @classmethod
     def of(cls, run: Path, name: str) -> "FoldStatus":
@@ -58,7 +53,7 @@ class FoldStatus:
             state: State = "stale" if owner.stale else "running"
             return cls(name, state, str(owner), seconds=time.time() - owner.since)
         if failed := failure(place.with_name(f".{place.name}.failed")):
-            return cls(name, "failed", failed.error)
+            return cls(name, "failed", failed)
         return cls(name, "missing")
 
 
@@ -89,9 +84,7 @@ def print_status(root: Path, console: Console, complete: bool = True) -> None:
             continue
         marks = Text()
         for fold in folds:
-            marks.append(
-                {"done": "■", "running": "▶", "stale": "◌", "failed": "✗", "missing": "·"}[fold.state], STYLES[fold.state]
-            )
+            marks.append(*MARKS[fold.state])
             if fold.note:
                 notes.append(f"{run.name} {fold.name}: {fold.state}, {fold.note} ({duration(fold.seconds)})")
         scores = [_mean([fold.scores or {} for fold in done], part) for part in ("val", "test")]

@@ -25,21 +25,13 @@ class RacedOutError(Exception):
 
 @dataclass
 class Running:
-    """Running trial.
+    """Running trial."""
 
-    Attributes:
-        ledger: ledger of the sweep.
-        trial: state of the trial.
-        validation: cross-validation of the job.
-        recipe: model that the trial evaluates.
-        chance: least chance to become the best, below which the trial stops; None never stops it.
-    """
-
-    ledger: Ledger
-    trial: Trial
-    validation: CrossValidation
-    recipe: Recipe
-    chance: float | None
+    ledger: Ledger  # ledger of the sweep
+    trial: Trial  # state of the trial
+    validation: CrossValidation  # cross-validation of the job
+    recipe: Recipe  # model that the trial evaluates
+    chance: float | None  # least chance to become the best, below which the trial stops; None never stops it
 
     def racing(self, work: Work) -> Work:
         """Return the same work fold by fold, with a check against other trials after each; unchanged without a race."""

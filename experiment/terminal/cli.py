@@ -59,7 +59,7 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
             if message is None:
                 raise
         except KeyboardInterrupt:
-            message = "stopped; finished folds are kept, and the same command goes on with the others."
+            message = "interrupted; finished folds are kept. Run the same command to continue."
         sys.exit(f"error: {message}")
 
     return wrapped
@@ -71,7 +71,7 @@ def _of_launcher(error: Exception) -> str | None:
     if "Unknown plugin class" in text or "IS THE PLUGIN INSTALLED" in text:
         return f"{text.split(' IS THE')[0]}. It is not installed; pip install -e '.[cluster]' brings the launchers."
     if type(error).__module__.startswith("submitit."):
-        return f"a job of the cluster ended without a result: {text} Finished folds are kept, and the same command goes on."
+        return f"a cluster job ended without a result: {text} Finished folds are kept. Run the same command to continue."
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while folds are worked on: one bar over all epochs in a terminal, and a line per finished fold."""
+"""Progress of folds: one bar over all epochs in a terminal, and a line per finished fold."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,23 +13,19 @@ from experiment.core.cost import cost, duration
 from experiment.core.tables import Split
 from experiment.core.timing import record_step
 from experiment.store.lease import Holder
-from experiment.terminal.remaining import Remaining
 
 Report = Callable[[str, str, int], None]
 
 
 class Progress:
-    """How far a job is, in this process and in its workers.
+    """Progress of a job, in this process and in its workers.
 
-    Args:
-        console: where it is shown.
-        least: seconds below which a fold is not worth a line.
-        report: in a worker: takes what `epoch` takes, for the first process to show.
+    Folds that take less than `least` seconds have no line. A worker passes its epochs on to the first process by `report`.
     """
 
     def __init__(self, console: Console, least: float = 0.0, report: Report | None = None) -> None:
         self.console, self.least, self.report = console, least, report
-        self.remaining = Remaining([])
+        self.done = self.total = 0  # folds
         self.epochs: dict[str, int] = {}  # of a fold, by model
         self.running: dict[tuple[str, str], int] = {}  # epochs trained so far, by model and fold
         self.completed = 0  # epochs of finished folds
@@ -42,21 +38,18 @@ class Progress:
 
     @contextmanager
     def job(self, folds: Sequence[tuple[str, int]]) -> Iterator[None]:
-        """Show the bar during the block.
-
-        Args:
-            folds: model and epochs of each missing fold; a model that is not trained counts as one epoch.
-        """
-        self.remaining, self.epochs, self.completed = Remaining([title for title, _ in folds]), dict(folds), 0
+        """Show the bar during the block, over the epochs of `folds`: model and epochs of each missing fold."""
+        self.done, self.total, self.epochs, self.completed = 0, len(folds), dict(folds), 0
         self.task = self.bar.add_task("", total=sum(epochs for _, epochs in folds), visible=bool(folds))
+        self.started = time.monotonic()
         self._show()
         with self.bar:
             yield
         self.bar.remove_task(self.task)
 
     def _show(self) -> None:
-        text = f"{self.remaining.done}/{self.remaining.total} folds"
-        self.bar.update(self.task, description=text, completed=self.completed + sum(self.running.values()))
+        completed = self.completed + sum(self.running.values())
+        self.bar.update(self.task, description=f"{self.done}/{self.total} folds", completed=completed)
 
     def epoch(self, title: str, fold: str, epochs: int) -> None:
         """Note how many epochs a model has trained on a fold, here or in a worker."""
@@ -68,22 +61,23 @@ class Progress:
 
     def finished(self, title: str, split: Split, marker: Mapping[str, Any]) -> None:
         """Note a fold that is finished, here or in a worker, and print its line."""
-        self.remaining.finished(title, marker["seconds"])
+        self.done += 1
         self.running.pop((title, split.name), None)
         self.completed += self.epochs[title]
         self._show()
         if marker["seconds"] < self.least:
             return
+        job = self.bar.tasks[0]
+        left = (time.monotonic() - self.started) * (job.remaining or 0) / job.completed  # if all epochs take the same time
         spent = cost([marker])
         rate, busy = spent["images_per_second"].get("train"), spent.get("model_busy")
         notes = (f", {rate:.0f} images/s" if rate else "") + (f", model busy {busy:.0%}" if busy else "")
         self.console.print(
-            f"[{self.remaining.done}/{self.remaining.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; "
-            f"about {duration(self.remaining.seconds)} left",
+            f"[{self.done}/{self.total}] {title} {split.name}: {marker['seconds']:.1f} s{notes}; about {duration(left)} left",
             markup=False, highlight=False,
         )  # fmt: skip
 
-    def held(self, title: str, split: Split, holder: Holder | None) -> None:
+    def waiting(self, title: str, split: Split, holder: Holder | None) -> None:
         """Say once for each holder that another job works on a fold."""
         if holder is None or (announced := (title, split.name, str(holder))) in self.announced:
             return
@@ -96,11 +90,7 @@ class Progress:
 
 
 class Timing(Callback):
-    """Records the time of training steps in the model and of waiting for images.
-
-    Args:
-        on_epoch: called with the number of epochs after each.
-    """
+    """Records the time of training steps in the model and of waiting for images; reports the number of epochs after each."""
 
     def __init__(self, on_epoch: Callable[[int], None]) -> None:
         self.on_epoch = on_epoch
@@ -110,15 +100,16 @@ class Timing(Callback):
         self.since = time.perf_counter()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        now = time.perf_counter()
-        record_step("loader", now - self.since)
-        self.since = now
+        self._record("loader")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._record("model")
+
+    def _record(self, step: str) -> None:
         now = time.perf_counter()
-        record_step("model", now - self.since)
+        record_step(step, now - self.since)
         self.since = now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,7 +1,9 @@
 """What a job ends with in the terminal: the table of models, and the answer in words."""
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -9,34 +11,34 @@ from rich.table import Table
 
 from experiment.core.cost import in_words
 from experiment.metrics.scores import METRICS
-from experiment.store.results import Published, Result
+from experiment.store.results import Result
 
 
 def print_results(results: Sequence[Result], console: Console) -> None:
-    """A model's metrics over all out-of-fold rows, and the ends of their 95 % intervals once all folds are there."""
+    """Print each model's metrics over all out-of-fold rows, and their 95 % intervals once all folds are finished."""
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column("out of fold", no_wrap=True)
     for name in METRICS.values():
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
         if result.complete:
-            table.add_row(result.title, *_told(result, "value"))
-            table.add_row("  95 % from", *_told(result, "low"), style="dim")
-            table.add_row("         to", *_told(result, "high"), style="dim")
+            table.add_row(result.title, *_cells(result, "value"))
+            table.add_row("  95 % from", *_cells(result, "low"), style="dim")
+            table.add_row("         to", *_cells(result, "high"), style="dim")
         else:
-            table.add_row(f"{result.title}\n{result.done}/{result.folds} folds", *_told(result, "value"))
+            table.add_row(f"{result.title}\n{result.done}/{result.folds} folds", *_cells(result, "value"))
     console.print(table)
     for result in results:
         if result.cost["seconds"] >= 1:
             console.print(f"{result.title}: {in_words(result.cost)}", style="dim", highlight=False)
 
 
-def print_published(published: Published, console: Console) -> None:
-    """The answer in words, and where the report is."""
-    console.print(" ".join(published.headline), highlight=False)
-    console.print(f"report: {published.page}", soft_wrap=True, highlight=False)
+def print_published(page: Path, console: Console) -> None:
+    """Print the answer in words, and the path of the report."""
+    console.print(" ".join(json.loads(page.with_name("evidence.json").read_text())["headline"]), highlight=False)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
-def _told(result: Result, which: str) -> list[str]:
+def _cells(result: Result, which: str) -> list[str]:
     values = [scores.get(which, math.nan) for scores in result.scores.values()]
     return [f"{value:.3f}" if math.isfinite(value) else "–" for value in values]

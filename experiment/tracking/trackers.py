@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,77 +24,45 @@ Scores = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Summary:
-    """Results of a complete run for a tracker.
+    """Results of a complete run for a tracker."""
 
-    Attributes:
-        run: folder of the run.
-        config: resolved config.
-        scores: value, low, high, mean and sd by metric (content of ``metrics.json``).
-        evidence: calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`).
-        pairs: comparisons with the job's other models.
-        oof: out-of-fold table.
-        cost: see `experiment.core.cost.cost`.
-        objective: objectives of a sweep by name (see `experiment.metrics.objective`).
-        asked: whether this is the main model of the command, not one that it is built on.
-        files: splits, table and report of the run.
-        picture: reads an image by sample id; raises if it cannot.
-    """
-
-    run: Path
-    config: Mapping[str, Any]
-    scores: Scores
+    run: Path  # folder of the run
+    config: Mapping[str, Any]  # resolved config
+    scores: Scores  # value, low, high, mean and sd by metric (content of ``metrics.json``)
+    # calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`)
     evidence: Mapping[str, Any]
-    pairs: Sequence[Mapping[str, Any]]
-    oof: pd.DataFrame
-    cost: Cost
-    objective: Mapping[str, float]
-    asked: bool
-    files: Sequence[Path]
-    picture: Callable[[str], NDArray[np.uint8]]
+    pairs: Sequence[Mapping[str, Any]]  # comparisons with the job's other models
+    oof: pd.DataFrame  # out-of-fold table
+    cost: Cost  # see `experiment.core.cost.cost`
+    objective: Mapping[str, float]  # objectives of a sweep by name (see `experiment.metrics.objective`)
+    asked: bool  # whether this is the main model of the command, not one that it is built on
+    files: Sequence[Path]  # splits, table and report of the run
+    picture: Callable[[str], NDArray[np.uint8]]  # reads an image by sample id; raises if it cannot
 
 
-class Tracker(Protocol):
-    """Interface through which the engine reports its work."""
+class Tracker:
+    """Interface through which the engine reports its work; this one tracks nothing."""
 
-    name: str | None
-    """Name under which a run records that this tracker has its summary; None for no tracking."""
+    name: str | None = None  # under which a run records that this tracker has its summary; None for no tracking
 
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Any:
-        """Return a context manager around the work on one fold, which yields a Lightning logger or None."""
+    @contextmanager
+    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
+        """Yield a Lightning logger, or None, for the work on one fold."""
+        yield None
 
     def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
         """Log the metrics of the fold's test part."""
 
     def summary(self, summary: Summary) -> bool:
         """Log a complete run; return whether it was logged."""
-
-    def close(self) -> str | None:
-        """End the job; return a message for the user, if any."""
-
-
-class NoTracker:
-    """Tracker that tracks nothing."""
-
-    name: str | None = None
-
-    @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """Yield no logger."""
-        yield None
-
-    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def summary(self, summary: Summary) -> bool:
-        """Return False: nothing is logged."""
         return False
 
     def close(self) -> str | None:
-        """Return no message."""
+        """End the job; return a message for the user, if any."""
         return None
 
 
-class CSVTracker(NoTracker):
+class CSVTracker(Tracker):
     """Tracker that writes CSV files into ``csv/`` of each run's folder."""
 
     name: str | None = "csv"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from experiment.core.job_context import AGENT
-from experiment.tracking.trackers import NoTracker, Summary
+from experiment.tracking.trackers import Summary, Tracker
 from experiment.tracking.wandb_content import curves, numbers, table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 AGENT_VARIABLES = (AGENT, "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
-class WandbTracker(NoTracker):
+class WandbTracker(Tracker):
     """One W&B run per fold and one summary run, grouped by run; online if the user is logged in, else offline.
 
     Ids derive from the run's identity, so the same work, resumed or repeated, is the same W&B run. After a server has failed

@@ -26,21 +26,21 @@ def script(module: str, folder: Path, *arguments: str) -> dict[str, Any]:
 def test_it_scores_both_models_and_their_ensemble_over_all_rows(module: str, tiny_folder: Path) -> None:
     if module == "benchmarks.plain_timm":
         pytest.importorskip("timm", reason="timm is not installed (extra: bench)")
-    told = script(module, tiny_folder)
-    assert set(told["scores"]) == {"resnet", "svm", "ensemble"}
-    for scores in told["scores"].values():
+    facts = script(module, tiny_folder)
+    assert set(facts["scores"]) == {"resnet", "svm", "ensemble"}
+    for scores in facts["scores"].values():
         assert 0 <= scores["balanced_accuracy"] <= 1
         assert 0 <= scores["auroc"] <= 1
-    seconds = told["seconds"]
+    seconds = facts["seconds"]
     assert all(seconds[stage] > 0 for stage in ("fine_tune", "features", "svm"))
     assert sum(seconds[stage] for stage in ("fine_tune", "features", "svm")) <= seconds["total"]
 
 
 def test_the_svm_alone_fine_tunes_nothing_and_sees_the_spot(tiny_folder: Path) -> None:
-    told = run(Settings(str(tiny_folder), "none", image_size=32, folds=2, models=("svm",)), TORCHVISION)
-    assert set(told["scores"]) == {"svm"}
-    assert told["scores"]["svm"]["auroc"] > 0.9
-    assert told["seconds"]["fine_tune"] == 0
+    facts = run(Settings(str(tiny_folder), "none", image_size=32, folds=2, models=("svm",)), TORCHVISION)
+    assert set(facts["scores"]) == {"svm"}
+    assert facts["scores"]["svm"]["auroc"] > 0.9
+    assert facts["seconds"]["fine_tune"] == 0
 
 
 def test_a_third_class_is_refused_in_one_line(tiny_folder: Path, tmp_path: Path) -> None:

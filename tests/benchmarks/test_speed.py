@@ -54,10 +54,10 @@ def test_a_job_tells_its_scores_and_the_seconds_of_its_features(tmp_path: Path, 
 
 
 def test_a_script_tells_the_scores_of_its_ensemble() -> None:
-    told = {"seconds": {"features": 3.0}, "scores": {
+    facts = {"seconds": {"features": 3.0}, "scores": {
         "resnet": {"balanced_accuracy": 0.1, "auroc": 0.2}, "ensemble": {"balanced_accuracy": 0.7, "auroc": 0.8},
     }}  # fmt: skip
-    found = script_result(Finished(1, 1, 1, json.dumps(told)))
+    found = script_result(Finished(1, 1, 1, json.dumps(facts)))
     assert (found.balanced_accuracy, found.auroc, found.features) == (0.7, 0.8, 3.0)
 
 

@@ -71,7 +71,7 @@ def test_the_seed_of_the_svm_is_that_of_experiment_and_fold_whatever_was_drawn_b
 
 def test_features_are_those_of_the_images_as_they_are_not_augmented(fitted: tuple[Spy, SyntheticDataModule]) -> None:
     model, data = fitted
-    first = next(iter(data.loader("fit")))
+    first = next(iter(data.rows_loader(data.split.fit)))
     images = data.on_after_batch_transfer(first, 0)["image"]
     with torch.inference_mode():
         expected = model.eval().reading.skip_features(model.trunk, images).numpy()

@@ -23,11 +23,11 @@ from experiment.run import cross_validation as crossval
 TRAIN = Path(train.__file__)
 SMALL = ["data.images=40", "data.patients=10", "data.image_size=32", "trainer=cpu", "logger=none"]
 FOLDER = ["data=folder", "data.image_size=32", "trunk.weights=null", "trainer=cpu", "logger=none"]
-Told = Callable[..., str]
+ErrorOf = Callable[..., str]
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+def error_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ErrorOf:
     """Runs the command with some overrides and gives the one line that it ends with."""
 
     def began(*_: object) -> None:
@@ -76,52 +76,52 @@ def labelled(root: Path, *rows: str, header: str = "image,label,group") -> str:
 GOOD = [f"{number}.png,{('no', 'yes')[number % 2]},p{number // 2}" for number in range(10)]
 
 
-def test_this_suite_notices_when_training_begins(tmp_path: Path, told: Told) -> None:
+def test_this_suite_notices_when_training_begins(tmp_path: Path, error_of: ErrorOf) -> None:
     with pytest.raises(AssertionError, match="training began"):
-        told(*FOLDER, labelled(tmp_path / "images", *GOOD))
+        error_of(*FOLDER, labelled(tmp_path / "images", *GOOD))
 
 
 # --- the data
 
 
-def test_a_root_that_is_not_given(told: Told) -> None:
-    names(told("data=folder"), "data.root is not set", "data.root=")
+def test_a_root_that_is_not_given(error_of: ErrorOf) -> None:
+    names(error_of("data=folder"), "data.root is not set", "data.root=")
 
 
-def test_a_root_that_is_no_folder(tmp_path: Path, told: Told) -> None:
-    names(told(*FOLDER, f"data.root={tmp_path}/nowhere"), f"data.root={tmp_path}/nowhere", "is not a folder")
+def test_a_root_that_is_no_folder(tmp_path: Path, error_of: ErrorOf) -> None:
+    names(error_of(*FOLDER, f"data.root={tmp_path}/nowhere"), f"data.root={tmp_path}/nowhere", "is not a folder")
 
 
-def test_an_empty_folder(tmp_path: Path, told: Told) -> None:
+def test_an_empty_folder(tmp_path: Path, error_of: ErrorOf) -> None:
     (tmp_path / "empty").mkdir()
-    names(told(*FOLDER, f"data.root={tmp_path}/empty"), f"{tmp_path}/empty", "labels.csv", "sub-folders", "data.labels=")
+    names(error_of(*FOLDER, f"data.root={tmp_path}/empty"), f"{tmp_path}/empty", "labels.csv", "sub-folders", "data.labels=")
 
 
-def test_absent_images(tmp_path: Path, told: Told) -> None:
+def test_absent_images(tmp_path: Path, error_of: ErrorOf) -> None:
     root = labelled(tmp_path / "images", *GOOD, "10.png,no,p5")
-    names(told(*FOLDER, root), "labels.csv", "1 images that do not exist", "10.png")
+    names(error_of(*FOLDER, root), "labels.csv", "1 images that do not exist", "10.png")
 
 
-def test_one_class_only(tmp_path: Path, told: Told) -> None:
+def test_one_class_only(tmp_path: Path, error_of: ErrorOf) -> None:
     root = labelled(tmp_path / "images", *(f"{n}.png,no,p{n}" for n in range(10)))
-    names(told(*FOLDER, root), "all 10 images", "'no'", "at least two classes")
+    names(error_of(*FOLDER, root), "all 10 images", "'no'", "at least two classes")
 
 
-def test_a_truncated_image(tmp_path: Path, told: Told) -> None:
+def test_a_truncated_image(tmp_path: Path, error_of: ErrorOf) -> None:
     root = labelled(tmp_path / "images", *GOOD)
     path = tmp_path / "images" / "3.png"
     path.write_bytes(path.read_bytes()[:200])
-    names(told(*FOLDER, root), "1 unreadable images", "3.png", "truncated", "Replace or remove")
+    names(error_of(*FOLDER, root), "1 unreadable images", "3.png", "truncated", "Replace or remove")
 
 
-def test_a_path_outside_the_root(tmp_path: Path, told: Told) -> None:
+def test_a_path_outside_the_root(tmp_path: Path, error_of: ErrorOf) -> None:
     root = labelled(tmp_path / "images", *GOOD, "../x.png,no,p5")
     Image.new("L", (32, 32)).save(tmp_path / "x.png")
-    names(told(*FOLDER, root), "outside data.root", "../x.png")
+    names(error_of(*FOLDER, root), "outside data.root", "../x.png")
 
 
-def test_a_row_given_twice(tmp_path: Path, told: Told) -> None:
-    names(told(*FOLDER, labelled(tmp_path / "images", *GOOD, GOOD[4])), "listed twice", "4.png", "one row per image")
+def test_a_row_given_twice(tmp_path: Path, error_of: ErrorOf) -> None:
+    names(error_of(*FOLDER, labelled(tmp_path / "images", *GOOD, GOOD[4])), "listed twice", "4.png", "one row per image")
 
 
 def with_a_copy(root: Path, *rows: str) -> str:
@@ -131,28 +131,28 @@ def with_a_copy(root: Path, *rows: str) -> str:
     return override
 
 
-def test_the_same_image_under_two_labels(tmp_path: Path, told: Told) -> None:
-    text = told(*FOLDER, with_a_copy(tmp_path / "images", *GOOD))
+def test_the_same_image_under_two_labels(tmp_path: Path, error_of: ErrorOf) -> None:
+    text = error_of(*FOLDER, with_a_copy(tmp_path / "images", *GOOD))
     names(text, "two labels", "no, yes", "0.png", "1.png", "data.on_duplicate=tie")
 
 
-def test_the_same_image_in_two_groups(tmp_path: Path, told: Told) -> None:
-    text = told(*FOLDER, with_a_copy(tmp_path / "images", "0.png,no,p0", "1.png,no,p9", *GOOD[2:]))
+def test_the_same_image_in_two_groups(tmp_path: Path, error_of: ErrorOf) -> None:
+    text = error_of(*FOLDER, with_a_copy(tmp_path / "images", "0.png,no,p0", "1.png,no,p9", *GOOD[2:]))
     names(text, "two groups", "p0, p9", "0.png", "1.png", "data.on_duplicate=tie")
 
 
-def test_an_empty_label(tmp_path: Path, told: Told) -> None:
-    names(told(*FOLDER, labelled(tmp_path / "images", *GOOD[:5], "5.png,,p2")), "labels.csv line 7", "empty label")
+def test_an_empty_label(tmp_path: Path, error_of: ErrorOf) -> None:
+    names(error_of(*FOLDER, labelled(tmp_path / "images", *GOOD[:5], "5.png,,p2")), "labels.csv line 7", "empty label")
 
 
-def test_a_missing_column(tmp_path: Path, told: Told) -> None:
+def test_a_missing_column(tmp_path: Path, error_of: ErrorOf) -> None:
     root = labelled(tmp_path / "images", *GOOD, header="image,class,patient")
-    names(told(*FOLDER, root), "no column 'label'", "image, class, patient")
+    names(error_of(*FOLDER, root), "no column 'label'", "image, class, patient")
 
 
-def test_a_class_in_fewer_groups_than_folds(tmp_path: Path, told: Told) -> None:
+def test_a_class_in_fewer_groups_than_folds(tmp_path: Path, error_of: ErrorOf) -> None:
     rows = [f"{n}.png,{'yes' if n < 3 else 'no'},p{n}" for n in range(10)]
-    text = told(*FOLDER, labelled(tmp_path / "images", *rows), "folds.k=5")
+    text = error_of(*FOLDER, labelled(tmp_path / "images", *rows), "folds.k=5")
     names(text, "folds.k=5", "no in 7", "yes in 3", "groups", "smaller folds.k", "folds=stratified")
 
 
@@ -168,8 +168,8 @@ def test_a_class_in_fewer_groups_than_folds(tmp_path: Path, told: Told) -> None:
         ("data.difficulty=hard", ["difficulty", "hard"]),
     ],
 )
-def test_a_wrong_value_for_the_data(told: Told, override: str, parts: list[str]) -> None:
-    names(told(*SMALL, override), *parts)
+def test_a_wrong_value_for_the_data(error_of: ErrorOf, override: str, parts: list[str]) -> None:
+    names(error_of(*SMALL, override), *parts)
 
 
 # --- the weights
@@ -185,13 +185,13 @@ class Malicious:
         return (open, (str(self.path), "w"))
 
 
-def test_code_in_a_weights_file_is_never_run(tmp_path: Path, told: Told) -> None:
+def test_code_in_a_weights_file_is_never_run(tmp_path: Path, error_of: ErrorOf) -> None:
     harmed, file = tmp_path / "harmed", tmp_path / "w.pth"
     torch.save({"conv1.weight": Malicious(harmed)}, file)
     torch.load(file, weights_only=False)["conv1.weight"].close()
     assert harmed.exists(), "the file would do harm where it is trusted"
     harmed.unlink()
-    text = told(*SMALL, f"trunk.weights={file}")
+    text = error_of(*SMALL, f"trunk.weights={file}")
     assert not harmed.exists()
     names(text, str(file), "not a plain state dict", "weights_only", "torch.save(model.state_dict(), path)")
 
@@ -202,22 +202,22 @@ def saved_weights(path: Path, *without: str, **changed: torch.Tensor) -> str:
     return f"trunk.weights={path}"
 
 
-def test_weights_of_a_wrong_shape(tmp_path: Path, told: Told) -> None:
+def test_weights_of_a_wrong_shape(tmp_path: Path, error_of: ErrorOf) -> None:
     override = saved_weights(tmp_path / "w.pth", conv1__weight=torch.zeros(64, 1, 7, 7))
-    names(told(*SMALL, override), "w.pth", "resnet18", "conv1.weight (64, 1, 7, 7) instead of (64, 3, 7, 7)")
+    names(error_of(*SMALL, override), "w.pth", "resnet18", "conv1.weight (64, 1, 7, 7) instead of (64, 3, 7, 7)")
 
 
-def test_weights_with_missing_keys(tmp_path: Path, told: Told) -> None:
+def test_weights_with_missing_keys(tmp_path: Path, error_of: ErrorOf) -> None:
     override = saved_weights(tmp_path / "w.pth", "conv1.weight", "bn1.bias")
-    names(told(*SMALL, override), "w.pth", "resnet18", "2 missing", "conv1.weight", "bn1.bias")
+    names(error_of(*SMALL, override), "w.pth", "resnet18", "2 missing", "conv1.weight", "bn1.bias")
 
 
-def test_weights_that_are_not_there(tmp_path: Path, told: Told) -> None:
-    names(told(*SMALL, f"trunk.weights={tmp_path}/none.pth"), f"{tmp_path}/none.pth", "is not there")
+def test_weights_that_are_not_there(tmp_path: Path, error_of: ErrorOf) -> None:
+    names(error_of(*SMALL, f"trunk.weights={tmp_path}/none.pth"), f"{tmp_path}/none.pth", "is not there")
 
 
-def test_weights_of_an_unknown_name(told: Told) -> None:
-    names(told(*SMALL, "trunk.weights=IMAGENET"), "trunk.weights=IMAGENET", "IMAGENET1K_V1", "null", "path")
+def test_weights_of_an_unknown_name(error_of: ErrorOf) -> None:
+    names(error_of(*SMALL, "trunk.weights=IMAGENET"), "trunk.weights=IMAGENET", "IMAGENET1K_V1", "null", "path")
 
 
 # --- keys and values
@@ -234,8 +234,8 @@ def test_weights_of_an_unknown_name(told: Told) -> None:
         (["sed=1"], ["sed", "Did you mean 'seed'"]),
     ],
 )
-def test_an_unknown_key_is_named_with_the_known_ones(told: Told, overrides: list[str], parts: list[str]) -> None:
-    names(told(*overrides), *parts)
+def test_an_unknown_key_is_named_with_the_known_ones(error_of: ErrorOf, overrides: list[str], parts: list[str]) -> None:
+    names(error_of(*overrides), *parts)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_an_unknown_key_is_named_with_the_known_ones(told: Told, overrides: list
         ("trainer=tpu", ["auto", "cpu", "gpu"]),
     ],
 )
-def test_an_unknown_option_is_named_with_the_known_ones(told: Told, override: str, options: list[str]) -> None:
-    names(told(override), override.split("=")[1], *options)
+def test_an_unknown_option_is_named_with_the_known_ones(error_of: ErrorOf, override: str, options: list[str]) -> None:
+    names(error_of(override), override.split("=")[1], *options)
 
 
 @pytest.mark.parametrize(
@@ -299,13 +299,13 @@ def test_an_unknown_option_is_named_with_the_known_ones(told: Told, override: st
     ],
     ids=lambda value: " ".join(value) if "=" in " ".join(value) or "~" in value[0] else "",
 )
-def test_a_wrong_value_is_named_with_the_allowed_ones(told: Told, overrides: list[str], parts: list[str]) -> None:
-    names(told(*SMALL, *overrides), *parts)
+def test_a_wrong_value_is_named_with_the_allowed_ones(error_of: ErrorOf, overrides: list[str], parts: list[str]) -> None:
+    names(error_of(*SMALL, *overrides), *parts)
 
 
 @pytest.mark.parametrize("overrides", [["model.lr"], ["model.lr=[1"]])
-def test_what_is_no_override_is_named(told: Told, overrides: list[str]) -> None:
-    names(told(*overrides), overrides[0])
+def test_what_is_no_override_is_named(error_of: ErrorOf, overrides: list[str]) -> None:
+    names(error_of(*overrides), overrides[0])
 
 
 # --- real commands

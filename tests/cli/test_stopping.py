@@ -61,4 +61,4 @@ def test_workers_end_at_once_and_give_back_their_leases(tmp_path: Path, number: 
         assert job.returncode == -signal.SIGKILL
     else:
         assert job.returncode == 1
-        assert "error: stopped; finished folds are kept" in errors
+        assert "error: interrupted; finished folds are kept" in errors

@@ -23,6 +23,10 @@ SIZE = 32
 COMMON = [f"data.image_size={SIZE}", "data.batch_size=8"]
 
 
+def rows_of(data: KFoldDataModule, *parts: str) -> DataLoader[Any]:
+    return data.rows_loader([sample for part in parts for sample in getattr(data.split, part)])
+
+
 def _folder(root: Path) -> list[str]:
     """40 images of 10 patients: grey and colour, 8 and 16 bits, not square."""
     draw = np.random.default_rng(0)
@@ -126,14 +130,14 @@ def test_targets_are_the_labels_of_the_rows(loaded: Loaded) -> None:
 @pytest.mark.parametrize("part", ["fit", "val", "test"])
 def test_a_loader_serves_exactly_its_part_once_and_in_order(loaded: Loaded, part: Any) -> None:
     data, split = loaded
-    served = ids(batches(data, data.loader(part)))
+    served = ids(batches(data, rows_of(data, part)))
     assert served == list(getattr(split, part))
     assert served
 
 
 def test_parts_are_served_one_after_the_other(loaded: Loaded) -> None:
     data, split = loaded
-    assert ids(batches(data, data.loader("fit", "val"))) == [*split.fit, *split.val]
+    assert ids(batches(data, rows_of(data, "fit", "val"))) == [*split.fit, *split.val]
 
 
 def test_val_and_predict_loaders_serve_their_parts(loaded: Loaded) -> None:
@@ -144,7 +148,7 @@ def test_val_and_predict_loaders_serve_their_parts(loaded: Loaded) -> None:
 
 def test_batches_carry_float32_rgb_between_0_and_1(loaded: Loaded) -> None:
     data, _ = loaded
-    for loader in (data.train_dataloader(), data.loader("fit", "val", "test")):
+    for loader in (data.train_dataloader(), rows_of(data, "fit", "val", "test")):
         for batch in batches(data, loader):
             image = batch["image"]
             assert image.shape == (len(batch["sample_id"]), 3, SIZE, SIZE)
@@ -156,16 +160,16 @@ def test_batches_carry_float32_rgb_between_0_and_1(loaded: Loaded) -> None:
 
 def test_the_target_in_a_batch_is_that_of_its_sample(loaded: Loaded) -> None:
     data, _ = loaded
-    for loader in (data.train_dataloader(), data.loader("test", "val")):
+    for loader in (data.train_dataloader(), rows_of(data, "test", "val")):
         for batch in batches(data, loader):
             assert batch["target"].tolist() == data.samples.select(batch["sample_id"])["target"].tolist()
 
 
 def test_an_image_in_a_batch_is_that_of_its_sample(loaded: Loaded) -> None:
     data, split = loaded
-    one = {sample: image for b in batches(data, data.loader("fit", "val")) for sample, image in zip(*pair(b), strict=True)}
+    one = {sample: image for b in batches(data, rows_of(data, "fit", "val")) for sample, image in zip(*pair(b), strict=True)}
     data.set_split(Split(0, 0, fit=split.val[::-1], val=split.fit[::-1], test=split.test))
-    other = {sample: image for b in batches(data, data.loader("fit", "val")) for sample, image in zip(*pair(b), strict=True)}
+    other = {sample: image for b in batches(data, rows_of(data, "fit", "val")) for sample, image in zip(*pair(b), strict=True)}
     data.set_split(split)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[sample], other[sample]) for sample in one)
@@ -177,11 +181,11 @@ def pair(batch: dict[str, Any]) -> tuple[list[str], Tensor]:
 
 def test_val_test_and_predict_loaders_are_never_augmented(loaded: Loaded) -> None:
     data, _ = loaded
-    loaders = [data.val_dataloader(), data.loader("fit"), data.loader("test"), *predict_loaders(data)]
+    loaders = [data.val_dataloader(), rows_of(data, "fit"), rows_of(data, "test"), *predict_loaders(data)]
     for loader in loaders:
         assert torch.equal(images(batches(data, loader)), images(batches(data, loader)))
     val, test = (images(batches(data, loader)) for loader in predict_loaders(data))
-    assert torch.equal(images(batches(data, data.loader("val", "test"))), torch.cat([val, test]))
+    assert torch.equal(images(batches(data, rows_of(data, "val", "test"))), torch.cat([val, test]))
 
 
 def test_the_train_loader_is_augmented_and_shuffled_anew(loaded: Loaded) -> None:
@@ -189,7 +193,7 @@ def test_the_train_loader_is_augmented_and_shuffled_anew(loaded: Loaded) -> None
     torch.manual_seed(0)
     first, second = (batches(data, data.train_dataloader()) for _ in range(2))
     assert ids(first) != ids(second)
-    plain = {s: image for b in batches(data, data.loader("fit")) for s, image in zip(*pair(b), strict=True)}
+    plain = {s: image for b in batches(data, rows_of(data, "fit")) for s, image in zip(*pair(b), strict=True)}
     same = [torch.equal(image, plain[s]) for b in first for s, image in zip(*pair(b), strict=True)]
     assert not any(same)
 
@@ -228,7 +232,7 @@ def test_decoding_on_demand_gives_the_batches_of_the_cache(make: Make, loaded: L
     assert on_demand._decoded.blocks is None, "nothing is kept without room"
     assert on_demand.samples.rows.equals(data.samples.rows)
     for part in ("fit", "val", "test"):
-        wanted, got = batches(data, data.loader(part)), batches(on_demand, on_demand.loader(part))
+        wanted, got = batches(data, rows_of(data, part)), batches(on_demand, rows_of(on_demand, part))
         assert ids(wanted) == ids(got)
         torch.testing.assert_close(images(got), images(wanted), rtol=0, atol=0)
 
@@ -240,13 +244,15 @@ def test_a_second_load_reads_no_image(make: Make, loaded: Loaded, monkeypatch: p
 
 def test_worker_processes_serve_the_same_batches(make: Make, loaded: Loaded) -> None:
     data, with_workers = loaded[0], make("data.num_workers=1")[0]
-    assert torch.equal(images(batches(with_workers, with_workers.loader("val"))), images(batches(data, data.loader("val"))))
+    assert torch.equal(
+        images(batches(with_workers, rows_of(with_workers, "val"))), images(batches(data, rows_of(data, "val")))
+    )
 
 
 def test_the_rows_leave_the_folds_as_they_came(loaded: Loaded) -> None:
     """The parts of a fold partition the table, so that no row is lost between the table and the loaders."""
     data, split = loaded
-    served = ids(batches(data, data.loader("fit", "val", "test")))
+    served = ids(batches(data, rows_of(data, "fit", "val", "test")))
     assert sorted(served) == sorted(data.samples.sample_id)
     assert len(served) == len(split.fit) + len(split.val) + len(split.test)
 

@@ -29,7 +29,7 @@ def loaded(root: Path, **settings: Any) -> SampleTable:
     return FolderDataModule(root=str(root), image_size=32, **settings).load()
 
 
-def told(root: Path, **settings: Any) -> str:
+def error_of(root: Path, **settings: Any) -> str:
     with pytest.raises(UserError) as caught:
         loaded(root, **settings)
     text = str(caught.value)
@@ -142,7 +142,7 @@ def test_the_positive_class_is_the_last_or_the_one_named(root: Path) -> None:
 
 def test_an_unknown_positive_class_is_named_with_the_known_ones(root: Path) -> None:
     label(root, *LABELLED)
-    text = told(root, positive="yess")
+    text = error_of(root, positive="yess")
     assert "data.positive=yess" in text
     assert "no, yes" in text
 
@@ -153,7 +153,7 @@ def test_a_root_that_is_no_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
-    text = told(tmp_path)
+    text = error_of(tmp_path)
     assert str(tmp_path) in text
     assert "labels.csv" in text
     assert "sub-folders" in text
@@ -163,28 +163,28 @@ def test_an_empty_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
 
 def test_absent_images_are_counted_and_named(root: Path) -> None:
     label(root, *LABELLED, "x.png,no", "y.png,yes")
-    text = told(root)
+    text = error_of(root)
     assert "labels.csv" in text
     assert "2 images that do not exist: x.png, y.png" in text
 
 
 def test_of_many_absent_images_a_few_are_named(root: Path) -> None:
     label(root, *LABELLED, *(f"gone-{n}.png,no" for n in range(20)))
-    text = told(root)
+    text = error_of(root)
     assert "gone-0.png" in text
     assert "and 15 more" in text
 
 
 def test_one_class_only_is_named(root: Path) -> None:
     label(root, "image,label", "a.png,no", "b.png,no")
-    assert "all 2 images are of the class 'no'; at least two classes" in told(root)
+    assert "all 2 images are of the class 'no'; at least two classes" in error_of(root)
 
 
 def test_unreadable_images_are_named_with_the_reason(root: Path) -> None:
     label(root, *LABELLED)
     (root / "b.png").write_bytes((root / "b.png").read_bytes()[:60])
     (root / "c.png").write_text("not an image")
-    text = told(root)
+    text = error_of(root)
     assert text.startswith("2 unreadable images: b.png (")
     assert "c.png (" in text
     assert "Replace or remove them" in text
@@ -196,7 +196,7 @@ def test_a_path_outside_the_root_is_named(root: Path, path: str) -> None:
     draw(inner, "a.png", "b.png")
     draw(root, "x.png")
     label(inner, "image,label", "a.png,no", "b.png,yes", f"{path},no")
-    text = told(inner)
+    text = error_of(inner)
     assert f"outside data.root={inner}" in text
     assert path in text
 
@@ -206,13 +206,13 @@ def test_a_link_out_of_the_root_is_outside(root: Path) -> None:
     draw(inner, "a.png", "b.png")
     (inner / "link.png").symlink_to(root / "c.png")
     label(inner, "image,label", "a.png,no", "b.png,yes", "link.png,no")
-    assert "link.png" in told(inner)
+    assert "link.png" in error_of(inner)
 
 
 @pytest.mark.parametrize("again", ["a.png,no", "./a.png,no", "a.png,yes"])
 def test_a_row_given_twice_is_named(root: Path, again: str) -> None:
     label(root, *LABELLED, again)
-    assert "listed twice: a.png. Keep one row per image" in told(root)
+    assert "listed twice: a.png. Keep one row per image" in error_of(root)
 
 
 def copied(root: Path) -> None:
@@ -223,7 +223,7 @@ def copied(root: Path) -> None:
 def test_the_same_image_under_two_labels_is_named(root: Path) -> None:
     copied(root)
     label(root, *LABELLED)
-    text = told(root)
+    text = error_of(root)
     assert "same image under two labels (no, yes): a.png, b.png" in text
     assert "data.on_duplicate=tie" in text
 
@@ -231,7 +231,7 @@ def test_the_same_image_under_two_labels_is_named(root: Path) -> None:
 def test_the_same_image_in_two_groups_is_named(root: Path) -> None:
     copied(root)
     label(root, "image,label,group", "a.png,no,p1", "b.png,no,p2", "c.png,yes,p1", "d.png,yes,p2")
-    text = told(root)
+    text = error_of(root)
     assert "same image under two groups (p1, p2): a.png, b.png" in text
     assert "data.on_duplicate=tie" in text
 
@@ -258,7 +258,7 @@ def test_copies_without_groups_are_tied_without_asking(root: Path) -> None:
 
 def test_an_unknown_way_with_duplicates_is_named(root: Path) -> None:
     label(root, *LABELLED)
-    assert "data.on_duplicate=ty is not allowed; allowed: error, tie" in told(root, on_duplicate="ty")
+    assert "data.on_duplicate=ty is not allowed; allowed: error, tie" in error_of(root, on_duplicate="ty")
 
 
 @pytest.mark.parametrize(
@@ -266,22 +266,22 @@ def test_an_unknown_way_with_duplicates_is_named(root: Path) -> None:
 )
 def test_an_empty_value_is_told_with_its_line(root: Path, row: str, column: str) -> None:
     label(root, *GROUPED[:3], row, *GROUPED[4:])
-    assert f"labels.csv line 4 has an empty {column}" in told(root)
+    assert f"labels.csv line 4 has an empty {column}" in error_of(root)
 
 
 def test_the_line_told_counts_blank_lines(root: Path) -> None:
     label(root, *GROUPED[:3], "", "c.png,,p2")
-    assert "labels.csv line 5 has an empty label" in told(root)
+    assert "labels.csv line 5 has an empty label" in error_of(root)
 
 
 def test_a_row_cut_short_is_told_as_an_empty_value(root: Path) -> None:
     label(root, *LABELLED, "d.png")
-    assert "labels.csv line 6 has an empty label" in told(root)
+    assert "labels.csv line 6 has an empty label" in error_of(root)
 
 
 def test_a_row_too_long_is_refused(root: Path) -> None:
     label(root, *LABELLED, "d.png,no,more,and more")
-    assert "labels.csv" in told(root)
+    assert "labels.csv" in error_of(root)
 
 
 def test_a_comma_after_every_row_does_not_shift_the_columns(root: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_comma_after_every_row_does_not_shift_the_columns(root: Path) -> None:
 )
 def test_a_missing_column_is_named_with_the_columns_found(root: Path, header: str, missing: str) -> None:
     label(root, header, *GROUPED[1:])
-    text = told(root)
+    text = error_of(root)
     assert f"labels.csv has no column '{missing}'" in text
     assert all(column in text for column in header.split(","))
 
@@ -302,9 +302,9 @@ def test_a_missing_column_is_named_with_the_columns_found(root: Path, header: st
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x81"])
 def test_a_labels_file_that_is_no_csv_is_named(root: Path, content: bytes) -> None:
     (root / "labels.csv").write_bytes(content)
-    assert "labels.csv" in told(root)
+    assert "labels.csv" in error_of(root)
 
 
 def test_a_labels_file_without_rows_is_named(root: Path) -> None:
     label(root, "image,label")
-    assert "no images" in told(root)
+    assert "no images" in error_of(root)

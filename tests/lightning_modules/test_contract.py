@@ -21,7 +21,7 @@ from experiment.run.recipe import plan
 from experiment.store.results import Result
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import NoTracker
+from experiment.tracking.trackers import Tracker
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -48,7 +48,7 @@ def configured(model: str, root: Path, *overrides: str) -> dict[str, Any]:
 
 def validation(config: dict[str, Any], data: SyntheticDataModule) -> CrossValidation:
     scheme = FoldScheme(**{key: value for key, value in config["folds"].items() if key != "_target_"})
-    return CrossValidation(data, scheme.split(data.samples, config["seed"]), scheme, config, NoTracker(), Progress(err))
+    return CrossValidation(data, scheme.split(data.samples, config["seed"]), scheme, config, Tracker(), Progress(err))
 
 
 def cross_validated(model: str, root: Path, data: SyntheticDataModule, *overrides: str) -> list[Result]:
@@ -82,7 +82,7 @@ def test_a_checkpoint_loads_without_running_code_and_predicts_what_the_table_say
     tiny_data.set_split(split)
     ids, rows = [], []
     with torch.inference_mode():
-        for raw in tiny_data.loader("test"):
+        for raw in tiny_data.rows_loader(tiny_data.split.test):
             batch: Batch = tiny_data.on_after_batch_transfer(raw, 0)
             rows.append(model(batch["image"]).float().numpy())
             ids += batch["sample_id"]
@@ -135,7 +135,7 @@ def test_no_test_row_reaches_fitting_selection_or_calibration(finished, tiny_dat
     clean = validation(config, tiny_data)
     split = next(iter(clean.splits))
     # the folds of the clean data: poisoned labels must not move who is where
-    dirty = CrossValidation(poisoned(tiny_data, split.test), clean.splits, clean.scheme, config, NoTracker(), clean.progress)
+    dirty = CrossValidation(poisoned(tiny_data, split.test), clean.splits, clean.scheme, config, Tracker(), clean.progress)
     run = dirty.run(plan(config["model"], config["trainer"], has_val=True))[-1].run
     fitted, refitted = (torch.load(r.fold(split).checkpoint, weights_only=True)["state_dict"] for r in (result.run, run))
     assert fitted.keys() == refitted.keys()

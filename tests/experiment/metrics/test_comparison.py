@@ -14,7 +14,7 @@ from experiment.metrics import bootstrap
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.comparison import delong, delong_test, detectable_difference, holm, mcnemar, permutation_test
 from experiment.metrics.scores import METRICS, score
-from experiment.metrics.weighted import auroc
+from experiment.metrics.weighted import ranking_scores
 
 SEEDS = st.integers(0, 10**6)
 
@@ -224,7 +224,7 @@ def test_copies_of_rows_in_their_clusters_add_no_certainty(seed, copies):
 def test_delong_with_clusters_has_the_spread_of_the_cluster_bootstrap():
     target, first, _, patient = drawn(80)
     score, clusters = first[0, :, 1], Clusters(patient, np.zeros(80, dtype=np.intp))
-    run = Bootstrap.run(lambda weight: {"auroc": auroc(target == 1, score, weight)}, clusters, 2000)
+    run = Bootstrap.run(lambda weight: ranking_scores(target, first[0], 1, weight), clusters, 2000)
     variance = delong(target == 1, score[:, None], patient)[1][0, 0]
     assert np.sqrt(variance) == pytest.approx(run.resampled["auroc"].std(), rel=0.1)
 

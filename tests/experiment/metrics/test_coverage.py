@@ -10,7 +10,7 @@ import pytest
 
 from experiment.metrics.bootstrap import Bootstrap, Clusters
 from experiment.metrics.comparison import permutation_test
-from experiment.metrics.weighted import auroc, decision_scores, scores
+from experiment.metrics.weighted import decision_scores, ranking_scores, scores
 
 PATIENTS, MOST = 60, 9
 COVERED = ("balanced_accuracy", "auroc", "brier")
@@ -47,7 +47,7 @@ def measured(cohorts=500, resamples=600, permutations=400, seed=0):
         target, patient, (p, q) = cohort(rng)
 
         def statistic(weight, target=target, p=p):
-            return decision_scores(target, p, 1, weight) | {"auroc": auroc(target == 1, p[:, 1], weight)}
+            return decision_scores(target, p, 1, weight) | {"auroc": ranking_scores(target, p, 1, weight)["auroc"]}
 
         for unit, of_row in (("patients", patient), ("images", np.arange(len(patient)))):
             run = Bootstrap.run(statistic, Clusters.of(target, of_row.astype(object)), resamples, number)

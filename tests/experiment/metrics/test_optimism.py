@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, roc_curve
 
 from experiment.metrics.combiners import NEED_VAL
-from experiment.metrics.optimism import FoldTables, Rows, choosers, gaps
+from experiment.metrics.optimism import Rows, choosers, gaps
 from experiment.metrics.scores import score
 
 
@@ -20,7 +20,7 @@ def drawn(seed, folds=3, val=40, test=60, members=6, classes=2, skill=0.0):
     out = []
     for _ in range(folds):
         targets = [torch.from_numpy(rng.permutation(np.arange(count) % classes)) for count in (val, test)]
-        out.append(FoldTables(*(x for t in targets for x in (predicted(rng, t, members, classes, skill), t))))
+        out.append(tuple(Rows(predicted(rng, target, members, classes, skill), target) for target in targets))
     return out
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from experiment.metrics.scores import METRICS, score
-from experiment.metrics.weighted import auprc, auroc, scores
+from experiment.metrics.weighted import ranking_scores, scores
 
 SEEDS = st.integers(0, 10**6)
 
@@ -85,5 +85,5 @@ def test_without_weight_on_positives_what_needs_one_is_nan():
 def test_a_tie_counts_half():
     # Pairs of a positive and a negative: 3 · 1 tied, 3 · 2 in order.
     is_class, score_, weight = np.array([True, False, False]), np.array([0.5, 0.5, 0.1]), np.array([[3, 1, 2]])
-    assert auroc(is_class, score_, weight)[0] == pytest.approx((3 / 2 + 6) / 9)
-    assert auprc(is_class, score_, weight)[0] == pytest.approx(3 / 4)
+    areas = one(ranking_scores(is_class.astype(np.int64), np.stack([1 - score_, score_], axis=1), 1, weight))
+    assert areas == pytest.approx({"auroc": (3 / 2 + 6) / 9, "auprc": 3 / 4})

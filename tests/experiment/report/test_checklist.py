@@ -8,7 +8,7 @@ import yaml
 from experiment.core.tables import predictions
 from experiment.metrics import evidence
 from experiment.metrics.scores import summarise
-from experiment.report.checklist import LISTS, checklist
+from experiment.report.checklist import ITEMS, checklist
 from experiment.report.content import gather
 from experiment.report.method_facts import spanned
 from experiment.report.result_facts import FACTS, facts
@@ -84,7 +84,7 @@ def test_each_number_stands_once_and_in_order(content):
 
 
 def test_every_key_is_a_fact_and_every_fact_is_asked_for(content):
-    asked = {key for rows in LISTS.values() for _, _, keys in rows for key in keys.split()}
+    asked = {key for items in yaml.safe_load(ITEMS.read_text()).values() for _, _, keys in items for key in keys}
     assert asked == set(FACTS) == set(facts(content()))
 
 
@@ -99,51 +99,51 @@ def test_partition_by_group(content):
 
 
 def test_partition_without_groups_speaks_of_images_only(content):
-    told = answers(content(grouped=False, seed=3))["CLAIM 2024", "20"]
-    assert told.startswith("3 folds by image;")
-    assert told.endswith("share no image; 30 images; the data set names no groups; seed 3")
+    stated = answers(content(grouped=False, seed=3))["CLAIM 2024", "20"]
+    assert stated.startswith("3 folds by image;")
+    assert stated.endswith("share no image; 30 images; the data set names no groups; seed 3")
     assert "patient" not in " ".join(facts(content(grouped=False, name="net-1")).values())
 
 
 def test_groups_that_cross_parts_are_told(content):
-    told = facts(content(by_group=False))
-    assert "share groups in 3 of 3 folds" in told["partition"]
-    assert "without it, but with others of its group in 3 of 3 folds" in told["testing"]
+    stated = facts(content(by_group=False))
+    assert "share groups in 3 of 3 folds" in stated["partition"]
+    assert "without it, but with others of its group in 3 of 3 folds" in stated["testing"]
 
 
 def test_compared_runs_with_other_folds_are_told_apart(content):
-    told = facts(content(name="net-2", seed=8, others=[content().last]))["partition"]
-    assert told.startswith("net-0: 3 folds")
-    assert told.endswith("seed 8")
-    assert "seed 7; net-2:" in told
+    stated = facts(content(name="net-2", seed=8, others=[content().last]))["partition"]
+    assert stated.startswith("net-0: 3 folds")
+    assert stated.endswith("seed 8")
+    assert "seed 7; net-2:" in stated
 
 
 def test_sizes_of_parts_add_up(content):
     made = content()
-    told = facts(made)
+    stated = facts(made)
     test = made.last.splits.query("part == 'test'").groupby("fold").size()
     assert test.sum() == 30
-    assert f"test {spanned(test)} images of " in told["splits"]
-    assert told["size"] == "10 groups, 30 images: 15 absent, 15 present"
-    assert told["missing"].startswith("each of 30 images has a label; 30 of 30 predictions")
+    assert f"test {spanned(test)} images of " in stated["splits"]
+    assert stated["size"] == "10 groups, 30 images: 15 absent, 15 present"
+    assert stated["missing"].startswith("each of 30 images has a label; 30 of 30 predictions")
 
 
 def test_settings_are_those_of_the_run(content):
-    told = facts(content())
-    assert told["hyperparameters"] == "net: lr 0.25, head (class_weights balanced)"
-    assert told["balance"] == "15 absent, 15 present; class weights: net: balanced"
-    assert told["training"] == "net: 4 epochs in each of 3 folds, precision 32-true, batch_size 5"
+    stated = facts(content())
+    assert stated["hyperparameters"] == "net: lr 0.25, head (class_weights balanced)"
+    assert stated["balance"] == "15 absent, 15 present; class weights: net: balanced"
+    assert stated["training"] == "net: 4 epochs in each of 3 folds, precision 32-true, batch_size 5"
     assert (
-        told["model"]
+        stated["model"]
         == "net: Net on trunk name deep; input: an image of 48 pixels a side; output: probabilities of absent, present"
     )
-    assert told["software"] == "torch 2.12"
-    assert told["compute"] == "a box; net: 3.0 min for 3 folds"
+    assert stated["software"] == "torch 2.12"
+    assert stated["compute"] == "a box; net: 3.0 min for 3 folds"
 
 
-@pytest.mark.parametrize(("given", "told"), [("/somewhere/deep.pth", "deep.pth"), ("V1", "V1"), (None, "random")])
-def test_weights_without_the_folder_they_lie_in(content, given, told):
-    assert facts(content(model={**MODEL, "trunk": {"weights": given}}))["weights"] == f"net: {told}"
+@pytest.mark.parametrize(("given", "stated"), [("/somewhere/deep.pth", "deep.pth"), ("V1", "V1"), (None, "random")])
+def test_weights_without_the_folder_they_lie_in(content, given, stated):
+    assert facts(content(model={**MODEL, "trunk": {"weights": given}}))["weights"] == f"net: {stated}"
 
 
 def test_recorded_callbacks_say_which_epoch_is_kept(content):
@@ -182,9 +182,11 @@ def test_a_span_is_one_number_where_there_is_one():
 
 
 def test_members_of_an_ensemble(content):
+    content(name="a-0"), content(name="b-0")
     made = content()
     assert facts(made)["ensemble"] == "no model combines others"
-    made.last.__dict__["markers"] = {"repeat-0/fold-0": {"inputs": {"a": "…", "b": "…"}}}  # as read from an ensemble's folder
-    told = facts(made)
-    assert told["ensemble"].startswith("net: combines a and b, lr 0.25")
-    assert told["weights"] == "net: from a and b of the same fold"
+    inputs = {name: f"{name}-0/repeat-0/fold-0" for name in "ab"}
+    made.last.__dict__["markers"] = {"repeat-0/fold-0": {"inputs": inputs}}  # as read from an ensemble's folder
+    stated = facts(made)
+    assert stated["ensemble"].startswith("net: combines a and b, lr 0.25")
+    assert stated["weights"] == "net: from a and b of the same fold"

@@ -93,7 +93,7 @@ def cohort(positives=10, negatives=10, patients=40, grouped=True):
     return SimpleNamespace(grouped=grouped, clusters=SimpleNamespace(count=patients), is_positive=truth)
 
 
-def told(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False):
+def reasons(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False):
     auroc = auroc or {"value": 0.8, "mean": 0.8, "sd": 0.01}
     scores = {title: {"auroc": auroc} for title in found["models"]}
     return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in)
@@ -108,7 +108,7 @@ def gap(value):
 
 
 def test_nothing_is_told_where_nothing_is_wrong():
-    assert told() == []
+    assert reasons() == []
 
 
 @pytest.mark.parametrize(
@@ -143,36 +143,36 @@ def test_nothing_is_told_where_nothing_is_wrong():
     ],
 )
 def test_a_warning_appears_exactly_when_its_number_says_so(words, quiet, loud):
-    assert not any(words.split(" (")[0] in line for line in told(**quiet))
-    assert len([line for line in told(**loud) if words in line]) == 1
+    assert not any(words.split(" (")[0] in line for line in reasons(**quiet))
+    assert len([line for line in reasons(**loud) if words in line]) == 1
 
 
 def test_few_patients_are_no_news_where_there_are_none():
-    assert not any("Only" in line for line in told(cohort(patients=5, grouped=False)))
+    assert not any("Only" in line for line in reasons(cohort(patients=5, grouped=False)))
 
 
 def test_the_smallest_p_value_is_that_of_all_swaps():
     # Two models swapped within 5 patients: 32 ways, the two extreme ones are as extreme as what was seen.
-    assert any("smallest possible p-value is 0.062." in line for line in told(cohort(patients=5)))
+    assert any("smallest possible p-value is 0.062." in line for line in reasons(cohort(patients=5)))
 
 
 def test_of_several_models_the_best_is_flattered_and_the_detectable_difference_is_told():
-    assert [line for line in told(found=TWO) if "was chosen on the rows" in line and "below 0.250" in line]
+    assert [line for line in reasons(found=TWO) if "was chosen on the rows" in line and "below 0.250" in line]
     undefined = evidence(
         TWO["models"],
         pair("net", "svm", "balanced_accuracy", detectable=NAN),
         pair("net", "svm", "auroc"),
         pair("net", "other", "balanced_accuracy", detectable=0.125),
     )
-    assert [line for line in told(found=undefined) if "below 0.125" in line]
+    assert [line for line in reasons(found=undefined) if "below 0.125" in line]
 
 
 def test_undefined_scores_raise_no_warning():
-    assert told(found=evidence({"net": model(0.75, ece=NAN)}), auroc={"value": NAN, "mean": NAN, "sd": NAN}) == []
+    assert reasons(found=evidence({"net": model(0.75, ece=NAN)}), auroc={"value": NAN, "mean": NAN, "sd": NAN}) == []
 
 
 def test_each_model_is_warned_about_by_name():
-    lines = told(found=TWO, auroc={"value": 0.8, "mean": 0.8, "sd": 0.1})
+    lines = reasons(found=TWO, auroc={"value": 0.8, "mean": 0.8, "sd": 0.1})
     assert [line.split(":")[0] for line in lines if "unsteady" in line] == ["svm", "net"]
 
 

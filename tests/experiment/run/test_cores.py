@@ -1,18 +1,16 @@
 """A job takes the cores that it was given, not those that the machine has."""
 
 import os
-from pathlib import Path
 
+import joblib
 import pytest
 
-from experiment.run import cores as module
 from experiment.run.cores import GRANTED, cores, sleep_while_waiting
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr(module, "_quota", lambda: None)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 16)
     for name in ("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", GRANTED):
         monkeypatch.delenv(name, raising=False)
 
@@ -36,21 +34,8 @@ def test_a_launcher_gives_some(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_container_has_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_quota", lambda: 2)
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     assert cores() == 2
-
-
-def test_the_quota_is_that_of_the_tightest_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.undo()
-    own = next((line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")), None)
-    if own is None:
-        pytest.skip("no control groups of the second kind here")
-    group = tmp_path / own.strip("/") / "inner"
-    group.mkdir(parents=True)
-    monkeypatch.setattr(module, "CGROUP", tmp_path)
-    assert module._quota() is None
-    (tmp_path / own.strip("/") / "cpu.max").write_text("250000 100000\n")
-    assert module._quota() == 3
 
 
 def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

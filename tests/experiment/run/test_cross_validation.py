@@ -30,7 +30,7 @@ from experiment.store.lease import Lease
 from experiment.store.runs import Run
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import NoTracker
+from experiment.tracking.trackers import Tracker
 
 
 class Fixed(Recipe):
@@ -74,7 +74,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 def validation(data: SyntheticDataModule, root: Path, **scheme: Any) -> CrossValidation:
     folds = FoldScheme(**{"k": 3, "val": 0.0, **scheme})
     config = {"seed": 7, "paths": {"runs": str(root)}, "data": {}, "callbacks": {}}
-    return CrossValidation(data, folds.split(data.samples, 7), folds, config, NoTracker(), Progress(err))
+    return CrossValidation(data, folds.split(data.samples, 7), folds, config, Tracker(), Progress(err))
 
 
 def test_a_model_comes_after_those_it_is_built_on_and_those_come_once(tiny_data, tmp_path: Path, log) -> None:
@@ -202,7 +202,7 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
     elsewhere = validation(tiny_data, tmp_path)
     base = fixed("base")
     run = elsewhere.run_of(base)
-    lease = Lease.take(run.beside(next(iter(elsewhere.splits)), "lease"))
+    lease = Lease.take(run.neighbour(next(iter(elsewhere.splits)), "lease"))
     assert lease is not None
 
     def meanwhile(seconds: float) -> None:
@@ -230,7 +230,7 @@ def test_folds_that_another_job_is_at_come_last_and_are_taken_from_it(tiny_data,
 def test_what_is_built_on_a_fold_of_another_job_waits_for_it(tiny_data, tmp_path: Path, log, monkeypatch) -> None:
     job = validation(tiny_data, tmp_path)
     base = fixed("base")
-    lease = Lease.take(job.run_of(base).beside(next(iter(job.splits)), "lease"))
+    lease = Lease.take(job.run_of(base).neighbour(next(iter(job.splits)), "lease"))
     assert lease is not None
     monkeypatch.setattr("experiment.run.cross_validation.time.sleep", lambda _: lease.give_back())  # the other job gives up
     assert job.run(fixed("top", a=base))[1].complete

@@ -1,7 +1,6 @@
 """Several processes give the numbers that one gives."""
 
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def test_a_fold_alone_gives_the_numbers_that_it_gives_among_others(tmp_path: Pat
 def test_a_job_is_shared_out_as_its_config_says(
     overrides: list[str], processes: int | None, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr("joblib.cpu_count", lambda: 6)
     seen: list[Any] = []
     monkeypatch.setattr("experiment.run.parallel.one_by_one", lambda *_: seen.append((None, torch.get_num_threads())))
 

@@ -8,7 +8,7 @@ from experiment.metrics import evidence
 from experiment.run import publish as publishing
 from experiment.run.publish import publish
 from experiment.store.results import Result
-from experiment.tracking.trackers import NoTracker
+from experiment.tracking.trackers import Tracker
 
 OBJECTIVE = "val/balanced_accuracy"
 
@@ -20,17 +20,17 @@ class Data:
         return np.zeros((4, 4), np.uint8)
 
 
-class StandIn(NoTracker):
+class StandIn(Tracker):
     """Keeps what it is told while it works."""
 
     name = "stand-in"
 
     def __init__(self, works=True):
-        self.works, self.told = works, []
+        self.works, self.summaries = works, []
 
     def summary(self, shown):
         if self.works:
-            self.told.append(shown)
+            self.summaries.append(shown)
         return self.works
 
 
@@ -60,10 +60,8 @@ def results(tmp_path, make_samples, monkeypatch):
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):
     page = results[-1].run.path / "report.html"
-    first, again = publish(results, Data(), NoTracker(), OBJECTIVE), publish(results, Data(), NoTracker(), OBJECTIVE)
-    assert first == again
-    assert first.page == page
-    assert first.headline[0].startswith("Best of 3 models: ")
+    first, again = publish(results, Data(), Tracker(), OBJECTIVE), publish(results, Data(), Tracker(), OBJECTIVE)
+    assert first == again == page
     assert written == [page.parent]
 
 
@@ -71,13 +69,13 @@ def test_the_tracker_is_told_of_each_run_once(results, written):
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
     publish(results, Data(), tracker, OBJECTIVE)
-    assert [shown.run for shown in tracker.told] == [result.run.path for result in results]
+    assert [shown.run for shown in tracker.summaries] == [result.run.path for result in results]
 
 
 def test_what_the_tracker_is_told_belongs_to_the_run(results, written):
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    for result, shown in zip(results, tracker.told, strict=True):
+    for result, shown in zip(results, tracker.summaries, strict=True):
         assert shown.config["title"] == result.title
         assert shown.scores == result.scores
         value = shown.evidence["metrics"]["auroc"]["value"]
@@ -93,18 +91,18 @@ def test_a_tracker_that_failed_is_told_again(results, written):
     publish(results, Data(), StandIn(works=False), OBJECTIVE)
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    assert len(tracker.told) == 3
+    assert len(tracker.summaries) == 3
     assert len(written) == 1
 
 
 def test_a_tracker_that_was_not_there_before_is_told_and_the_other_is_not_forgotten(results, written):
-    publish(results, Data(), NoTracker(), OBJECTIVE)
+    publish(results, Data(), Tracker(), OBJECTIVE)
     first, second = StandIn(), StandIn()
     second.name = "second"
     publish(results, Data(), first, OBJECTIVE)
     publish(results, Data(), second, OBJECTIVE)
     publish(results, Data(), first, OBJECTIVE)
-    assert [len(tracker.told) for tracker in (first, second)] == [3, 3]
+    assert [len(tracker.summaries) for tracker in (first, second)] == [3, 3]
     assert json.loads((results[0].run.path / "shown.json").read_text()) == ["stand-in", "second"]
     assert len(written) == 1
 
@@ -113,7 +111,7 @@ def test_only_runs_that_were_not_shown_are(results, written):
     publish(results[:1], Data(), StandIn(), OBJECTIVE)
     tracker = StandIn()
     publish(results, Data(), tracker, OBJECTIVE)
-    assert [shown.run.name for shown in tracker.told] == ["two", "both"]
+    assert [shown.run.name for shown in tracker.summaries] == ["two", "both"]
 
 
 def test_nothing_is_published_while_folds_are_missing(results, written):
@@ -123,11 +121,11 @@ def test_nothing_is_published_while_folds_are_missing(results, written):
         publish([*results[:-1], Result(last.title, last.run, 2, 3, last.scores, last.cost)], Data(), tracker, OBJECTIVE)
         is None
     )
-    assert (written, tracker.told) == ([], [])
+    assert (written, tracker.summaries) == ([], [])
 
 
 def test_the_report_holds_every_model(results):
-    text = publish(results, Data(), NoTracker(), OBJECTIVE).page.read_text()
+    text = publish(results, Data(), Tracker(), OBJECTIVE).read_text()
     assert all(f"<tr><th>{result.title}</th>" in text for result in results)
 
 
@@ -135,5 +133,5 @@ def test_a_sweep_wants_no_page_but_the_tracker_is_told_the_objective_of_each_run
     tracker = StandIn()
     assert publish(results, Data(), tracker, ["val/auroc", "seconds"], page=False) is None
     assert written == []
-    assert [(shown.run.name, shown.asked) for shown in tracker.told] == [("one", False), ("two", False), ("both", True)]
-    assert set(tracker.told[-1].objective) == {"val/auroc", "seconds"}
+    assert [(shown.run.name, shown.asked) for shown in tracker.summaries] == [("one", False), ("two", False), ("both", True)]
+    assert set(tracker.summaries[-1].objective) == {"val/auroc", "seconds"}

@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import torch
 
@@ -10,7 +8,7 @@ from experiment.run.workers import GIB, Workers, visible_device
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     def made(cores: int, gigabytes: int = 64, gpus: int = 0) -> None:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+        monkeypatch.setattr("joblib.cpu_count", lambda: cores)
         monkeypatch.setattr(workers, "_memory", lambda: gigabytes * GIB)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from experiment.store.shared import FOLDER, keep, load_shared, tensor_digest
+from experiment.store.shared import FOLDER, load_shared, store_shared, tensor_digest
 
 
 def test_it_is_the_digest_of_names_shapes_types_and_bytes() -> None:
@@ -30,9 +30,9 @@ def test_a_change_in_place_is_seen() -> None:
 
 def test_the_same_state_is_stored_once_and_comes_back_to_the_bit(tmp_path: Path) -> None:
     state = {"trunk.weight": torch.rand(3, 2), "trunk.count": torch.tensor(7)}
-    where = keep(tmp_path, state)
+    where = store_shared(tmp_path, state)
     written = (tmp_path / where).stat().st_mtime_ns
-    assert keep(tmp_path, {name: value.clone() for name, value in state.items()}) == where
+    assert store_shared(tmp_path, {name: value.clone() for name, value in state.items()}) == where
     assert [path.stat().st_mtime_ns for path in (tmp_path / FOLDER).iterdir()] == [written]
     loaded = load_shared(tmp_path, where)
     assert loaded.keys() == state.keys()
@@ -40,4 +40,4 @@ def test_the_same_state_is_stored_once_and_comes_back_to_the_bit(tmp_path: Path)
 
 
 def test_another_state_is_another_file(tmp_path: Path) -> None:
-    assert keep(tmp_path, {"a": torch.zeros(2)}) != keep(tmp_path, {"a": torch.ones(2)})
+    assert store_shared(tmp_path, {"a": torch.zeros(2)}) != store_shared(tmp_path, {"a": torch.ones(2)})

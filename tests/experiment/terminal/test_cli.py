@@ -46,7 +46,7 @@ def test_an_interrupt_says_how_to_go_on() -> None:
     def main() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit, match="the same command goes on"):
+    with pytest.raises(SystemExit, match="Run the same command to continue"):
         main()
 
 

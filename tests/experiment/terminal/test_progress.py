@@ -63,5 +63,5 @@ def test_who_holds_a_fold_is_said_once() -> None:
     progress = Progress(Console(file=text, width=200))
     holder = Holder("host", 17, None, 0.0, 0.0, stale=False, token="a")
     for _ in range(2):
-        progress.held("resnet", SPLIT, holder)
+        progress.waiting("resnet", SPLIT, holder)
     assert text.getvalue() == "resnet repeat-0/fold-3: process 17 on host works on it; it comes last\n"

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pandas as pd
 
-from experiment.tracking.trackers import CSVTracker, NoTracker, Summary
+from experiment.tracking.trackers import CSVTracker, Summary, Tracker
 
 FOLD = "repeat-0/fold-1"
 SCORES = {
@@ -49,7 +49,7 @@ def test_a_csv_summary_replaces_the_one_before(tmp_path):
 
 
 def test_no_tracker_yields_no_logger_and_writes_nothing(tmp_path):
-    tracker = NoTracker()
+    tracker = Tracker()
     with tracker.fold(tmp_path, FOLD, {}) as logger:
         assert logger is None
         tracker.fold_scores(logger, {"auroc": 0.5})
