@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
-from experiment.core.contracts import Batch, FitsOnFeatures, FoldData, ReadsFeatures
+from experiment.core.contracts import Batch, FoldData, ReadsFeatures
 from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache, computed
 
@@ -22,7 +22,7 @@ class FeatureReader:
 
     def __init__(self, trainer: Trainer, model: LightningModule, data: FoldData, cache: DiskCache) -> None:
         assert isinstance(model, ReadsFeatures)
-        self.same_in_all_folds = isinstance(model, FitsOnFeatures) and model.same_in_all_folds
+        self.same_in_all_folds = bool(getattr(model, "same_in_all_folds", False))
         self.trainer, self.module, self.model, self.data, self.cache = trainer, model, model, data, cache
         self.described = {
             **self.model.trunk.described(),
