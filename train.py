@@ -5,8 +5,6 @@ from typing import Any
 
 from hydra.utils import execution_whitelist
 
-from experiment.core.build import build
-from experiment.core.job_context import in_sweep
 from experiment.run.cluster import enter_job, share_code
 from experiment.run.cores import sleep_while_waiting
 from experiment.run.forkserver import preload
@@ -21,15 +19,13 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         The objective: one number, or as many as are named. None where it is not defined.
     """
     enter_job()
-    if build(config["folds"]).parallel != 1:  # settings of folds are checked before anything heavy is imported
-        preload(config)
+    preload(config)
     from experiment.metrics.objective import of_run
     from experiment.run.job import prepare
     from experiment.run.parallel import work_of
-    from experiment.run.publish import publish
+    from experiment.run.publish import present
     from experiment.sweep.trial import RacedOutError, trial
     from experiment.terminal.consoles import err, out
-    from experiment.terminal.summary import print_published, print_results
 
     validation, recipe = prepare(config, err)
     try:
@@ -38,12 +34,7 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
     except RacedOutError as raced_out:
         err.print(str(raced_out), highlight=False)
         return raced_out.objective
-    if not in_sweep():
-        print_results(results, out)
-    if published := publish(results, validation.data, validation.tracker, config["objective"], page=not in_sweep()):
-        print_published(published, out)
-    if note := validation.tracker.close():
-        err.print(note, highlight=False)
+    present(results, validation.data, validation.tracker, config["objective"])
     out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
     return of_run(config["objective"], results[-1].run.path)
 

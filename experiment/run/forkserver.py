@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing import forkserver
 from typing import Any
 
-from experiment.core.build import OWN
+from experiment.core.build import OWN, build
 
 if sys.platform == "linux":
     CONTEXT = multiprocessing.get_context("forkserver")
@@ -17,8 +17,12 @@ else:  # system libraries do not survive a fork
 
 
 def preload(config: Mapping[str, Any]) -> None:
-    """Start that process, which imports the engine and the classes of the config while this process does the same."""
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+    """Start that process, which imports the engine and the classes of the config while this process does the same.
+
+    The settings of folds are checked first, before anything heavy is imported.
+    """
+    several = build(config["folds"]).parallel != 1
+    if not several or sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return
     own = tuple(pattern.removesuffix("*") for pattern in OWN)
     named = {target.rpartition(".")[0] for target in _targets(config) if target.startswith(own)}

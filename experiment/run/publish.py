@@ -5,15 +5,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiment.core.contracts import FoldData
+from experiment.core.job_context import in_sweep
 from experiment.metrics.objective import named_values
 from experiment.report.content import Content, gather
 from experiment.report.page import write
 from experiment.store.files import write_text
 from experiment.store.results import Result
 from experiment.store.runs import Run
+from experiment.terminal.consoles import err, out
+from experiment.terminal.summary import print_published, print_results
 from experiment.tracking.trackers import Summary, Tracker
 
 SHOWN = "shown.json"  # names of the trackers that have the run's summary
+
+
+def present(results: Sequence[Result], data: FoldData, tracker: Tracker, objective: str | Sequence[str]) -> None:
+    """Print the results of a job, publish them, and print where they are; a trial of a sweep prints and reports nothing."""
+    if not in_sweep():
+        print_results(results, out)
+    if page := publish(results, data, tracker, objective, page=not in_sweep()):
+        print_published(page, out)
+    if note := tracker.close():
+        err.print(note, highlight=False)
 
 
 def publish(
