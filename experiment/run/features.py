@@ -21,8 +21,8 @@ class FeatureReader:
     """
 
     def __init__(self, trainer: Trainer, model: LightningModule, data: FoldData, cache: DiskCache) -> None:
-        assert isinstance(model, ReadsFeatures)
         self.same_in_all_folds = isinstance(model, FitsOnFeatures) and model.same_in_all_folds
+        assert isinstance(model, ReadsFeatures)
         self.trainer, self.module, self.model, self.data, self.cache = trainer, model, model, data, cache
         self.described = {
             **self.model.trunk.described(),
