@@ -70,7 +70,7 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     numbers = Numbers.of(cohort, named, [runs[-1].path, *([folder] if folder else [])])
     curves = {title: epochs for title, run in named.items() if (epochs := run.curves())}
     last = runs[-1]
-    built_in = "synthetic" in str(last.config["data"]["_target_"])
+    built_in = bool(last.config.get("built_in_images"))
     scores = {title: run.scores for title, run in named.items()}
     markers = [marker for run in runs for marker in run.markers.values()]
     return Content(
