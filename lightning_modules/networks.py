@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-import timm
 import torch
-from timm.models import FeatureListNet
 from torch import Tensor, nn
 from torchvision import models
 
@@ -72,6 +70,9 @@ def _torchvision_resnet(name: str, weights: str | None) -> Network:
 
 def _timm_model(name: str, weights: str | None) -> Network:
     """Build a model of timm; its ``feature_info`` describes the taps, its ``pretrained_cfg`` mean and std."""
+    import timm  # takes a second or two: only for its networks
+    from timm.models import FeatureListNet
+
     if not timm.is_model(name.partition(".")[0]):
         near = get_close_matches(name, timm.list_models(), n=3)
         raise UserError(
@@ -95,6 +96,8 @@ def _timm_model(name: str, weights: str | None) -> Network:
 
 def _feature_network(name: str, pretrained: bool) -> Any:
     """Return timm's wrapper of a model that gives all features; transformers take images of any size and end in their norm."""
+    import timm
+
     try:
         net: Any = timm.create_model(name, pretrained=pretrained, features_only=True)
         if not hasattr(net, "model"):
@@ -110,7 +113,7 @@ def _feature_network(name: str, pretrained: bool) -> Any:
         ) from error
 
 
-def _stages(net: FeatureListNet) -> Iterator[tuple[str, ...]]:
+def _stages(net: Any) -> Iterator[tuple[str, ...]]:
     """Yield the names of the parts of a chain from each tap to the next."""
     names: list[str] = []
     for name in net:

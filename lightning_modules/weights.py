@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from zipfile import is_zipfile
 
-import timm
 import torch
 from torch import Tensor
 from torchvision import models
@@ -40,6 +39,8 @@ def weights_digest(library: str, name: str, weights: str | None) -> str:
         return file_digest(Path(weights).expanduser())
     if library == "torchvision":
         return str(_torchvision_weights(name, weights))
+    import timm  # takes a second or two: only for its networks
+
     bare = name.partition(".")[0]
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{bare}.*")]
     if weights == "default":
