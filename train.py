@@ -1,5 +1,6 @@
 """Cross-validate a model: `python train.py model=ensemble data=folder data.root=DIR`. See conf/train.yaml."""
 
+import atexit
 import gc
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
 
     if not gc.get_freeze_count():
         gc.freeze()  # nor do later collections look through what was imported; once, or a sweep's trials would stay
+        atexit.register(gc.unfreeze)  # libraries in C++ report what is never collected as leaks
     gc.enable()
     validation, recipe = prepare(config, err)
     try:
