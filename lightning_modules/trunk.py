@@ -46,11 +46,6 @@ class Trunk(nn.Module):
             self.register_buffer(key, torch.tensor(value, device="cpu").view(1, 3, 1, 1), persistent=False)
 
     @property
-    def channels(self) -> int:
-        """Channels of the last tap."""
-        return self.taps[-1].channels
-
-    @property
     def default_taps(self) -> list[str]:
         """Names of four taps, evenly spaced up to the last."""
         return [tap.name for tap in self.taps[:: -max(1, len(self.taps) // 4)][:4][::-1]]
@@ -84,11 +79,8 @@ class Trunk(nn.Module):
         return [known.name for known in self.taps].index(tap)
 
     def _frozen_modules(self) -> list[nn.Module]:
-        return self._modules_until(self.frozen) if self.frozen else []
-
-    def _modules_until(self, tap: str) -> list[nn.Module]:
-        assert self.stages is not None
-        return [self.net.get_submodule(name) for stage in self.stages[: self._position(tap) + 1] for name in stage]
+        stages = (self.stages or ())[: self._position(self.frozen) + 1] if self.frozen else ()
+        return [self.net.get_submodule(name) for stage in stages for name in stage]
 
     def maps(self, images: Tensor, last: str | None = None) -> dict[str, Tensor]:
         """Return the outputs of all taps up to `last` by name: images (B, 3, H, W) to (B, C, H / stride, W / stride).

@@ -23,7 +23,7 @@ def test_taps_have_the_channels_and_strides_of_their_description(family: Trunk) 
     assert {tap.name: (tap.channels, 64 // tap.stride) for tap in family.taps} == {
         name: (value.shape[1], value.shape[2]) for name, value in maps.items()
     }
-    assert family.channels == family.last_map(torch.rand(1, 3, 64, 64)).shape[1]
+    assert family.taps[-1].channels == family.last_map(torch.rand(1, 3, 64, 64)).shape[1]
 
 
 def test_taps_are_torchvisions_own_layers() -> None:
