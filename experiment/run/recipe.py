@@ -120,11 +120,11 @@ def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None
 
 def _without(config: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Return a config without these dotted keys: files count by their content, not by their place."""
-    kept = dict(config)
+    remaining = dict(config)
     for key in keys:
         section, _, rest = key.partition(".")
-        kept[section] = {name: value for name, value in kept[section].items() if name != rest}
-    return kept
+        remaining[section] = {name: value for name, value in remaining[section].items() if name != rest}
+    return remaining
 
 
 def _finished(path: Path, title: str) -> Recipe:
