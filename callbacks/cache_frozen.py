@@ -66,7 +66,8 @@ class CacheFrozen(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Go back to images: the data module serves other folds too."""
-        self._serve_images(trainer, pl_module)
+        if trainer.datamodule:  # type: ignore[attr-defined]  # else the fit has not come so far
+            self._serve_images(trainer, pl_module)
 
     def _serve_images(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if isinstance(pl_module, ReadsFeatures):

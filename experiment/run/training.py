@@ -96,6 +96,7 @@ def fit(
     """
     several = is_ddp(config) and bool(config.get("max_epochs"))
     if several:  # timing, the tracker's logger and resuming need this process
+        data.trainer = None  # that of the fold before
         callbacks, logger, unfinished = [c for c in callbacks if not isinstance(c, Timing)], None, None
     else:
         config = on_one_device(config)
