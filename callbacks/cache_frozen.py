@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import ReadsFeatures
 from experiment.core.timing import stage
 from experiment.run.features import batches, data_of, inference
@@ -50,7 +51,7 @@ class CacheFrozen(Callback):
         described = {
             **trunk.described(trunk.frozen), "frozen": symmetries, "averaged": pl_module.symmetries,
             "pixels": data.samples.rows["digest"].tolist(), "transform": dict(data.transform),
-            "precision": str(trainer.precision),
+            "precision": str(trainer.precision), "code": code_digest(code_of([type(trunk)])),
         }  # fmt: skip
         blocks = self.cache.get(described, len(ids), rows)
         if blocks is None:

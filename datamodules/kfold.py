@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules import images as reading
 from datamodules.audit import audit
 from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
+from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.identity import file_digest
 from experiment.core.tables import SampleTable
 from experiment.store.disk_cache import DiskCache
 
@@ -105,7 +104,7 @@ class KFoldDataModule(FoldData):
         if positive not in classes:
             raise not_allowed("data.positive", positive, classes)
         ids = [row.sample_id for row in rows]
-        described = {**self.source(ids), "sample_ids": ids, "code": file_digest(Path(reading.__file__))}
+        described = {**self.source(ids), "sample_ids": ids, "code": code_digest(code_of([type(self)]))}
         self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described)
         table = pd.DataFrame(
             {

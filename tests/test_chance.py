@@ -34,7 +34,7 @@ def results(data: SyntheticDataModule, root: Path) -> list[Result]:
     scheme = FoldScheme(k=3, val=0.2)
     splits = scheme.split(data.samples, 0)
     validation = CrossValidation(data, splits, scheme, config, Tracker(), Progress(err))
-    return validation.run(plan(config["model"], config["trainer"], has_val=True))
+    return validation.run(plan(config["model"], config["trainer"], config["callbacks"], has_val=True))
 
 
 def test_permuted_labels_give_chance_and_true_ones_do_not(data: SyntheticDataModule, tmp_path: Path) -> None:

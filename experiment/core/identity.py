@@ -8,21 +8,46 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
-# Keys per section that set where or how fast, not what: runs that differ only in them give the same numbers.
-NOT_IDENTITY: dict[str, frozenset[str]] = {
-    # The samples' own digest stands for where they were read from.
-    "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb"}),
-    "trainer": frozenset(
-        {
-            "accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "log_every_n_steps", "profiler",
-            "enable_progress_bar", "enable_model_summary", "limit_predict_batches", "limit_test_batches", "max_time",
-        }
-    ),
-    # Place of the cache, not its content; every run records the seed of the experiment itself.
-    "callback": frozenset({"cache", "cache_gb", "experiment_seed"}),
-    # The class and the settings decide; the display name does not.
-    "model": frozenset({"name"}),
-}  # fmt: skip
+# Settings that do not change the numbers, by config section, each with the reason. Every other one is part of the identity,
+# also one that a later version of Lightning adds.
+NOT_IDENTITY: Mapping[str, Mapping[str, str]] = {
+    "data": {
+        "root": "the digest of the samples stands for where they were read from",
+        "labels": "as root",
+        "num_workers": "batches come in the same order",
+        "cache": "a place",
+        "cache_gb": "computed again where it does not fit",
+    },
+    "trainer": {
+        "accelerator": "the numbers agree but for rounding; precision counts",
+        "devices": "as accelerator; the number of processes of trainer=ddp counts by itself",
+        "num_nodes": "as devices",
+        "strategy": "as devices",
+        "default_root_dir": "a place",
+        "log_every_n_steps": "how many steps are logged",
+        "profiler": "measures",
+        "enable_progress_bar": "shows",
+        "enable_model_summary": "shows",
+        "limit_predict_batches": "all rows are predicted in any case",
+        "limit_test_batches": "Lightning's test stage is not run; test rows are predicted",
+        "enable_autolog_hparams": "what loggers get",
+        "model_registry": "where loggers put models",
+    },
+    "callback": {
+        "cache": "a place",
+        "cache_gb": "computed again where it does not fit",
+        "experiment_seed": "the seed of the experiment counts by itself",
+    },
+    "model": {"name": "shown only; class and settings count"},
+}
+
+# Lightning's callbacks that only look on. Any other one under ``callbacks`` may change what is trained, and counts.
+OBSERVERS = frozenset(
+    {
+        "DeviceStatsMonitor", "LearningRateMonitor", "ModelSummary", "OnExceptionCheckpoint", "RichModelSummary",
+        "RichProgressBar", "TQDMProgressBar", "ThroughputMonitor",
+    }
+)  # fmt: skip
 
 
 def kind_of(config: Mapping[str, Any]) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 from pytorch_lightning import seed_everything
 
-from experiment.core.build import class_of
+from experiment.core.code import Code, code_of
 from experiment.core.contracts import FoldData, LearnsFromTables
 from experiment.core.environment import environment
-from experiment.core.errors import UserError
+from experiment.core.errors import UserError, listed
 from experiment.core.identity import Record, decisive, digest, kind_of
 from experiment.core.seeds import seed_for
 from experiment.core.tables import FinishedFold, Split
@@ -31,7 +31,7 @@ from experiment.store.attempt import attempt
 from experiment.store.disk_cache import DiskCache
 from experiment.store.lease import Holder, holder
 from experiment.store.results import Result
-from experiment.store.runs import Run
+from experiment.store.runs import SPLITS, Run
 from experiment.store.shared import store_shared
 from experiment.terminal.progress import Progress
 from experiment.tracking.trackers import Tracker
@@ -72,14 +72,21 @@ class CrossValidation:
         data = {**decisive("data", self.config["data"]), "digest": samples}
         return {"data": data, "folds": self.splits.fingerprint, "seed": self.config["seed"]}
 
+    @cached_property
+    def code(self) -> Code:
+        """Return the digests of the data module's code."""
+        return code_of([type(self.data)])
+
     def run(self, recipe: Recipe, work: Work | None = None) -> list[Result]:
         """Finish the selected folds of `recipe` and its inputs by `work`; return the results, its own last."""
         recipes = list(recipe.with_inputs())
+        splits = self.scheme.selected(self.splits)
         for one in recipes:
             self._refuse_other(one)
-            self._refuse_namesake(one)
-        selected = [(one, split) for split in self.scheme.selected(self.splits) for one in recipes]
-        missing = [(one, split) for one, split in selected if self.run_of(one).fold(split) is None]
+            if self.config["reuse"] == "never":
+                self._discard(one, splits)
+            self._announce(one, splits)
+        missing = [(one, split) for split in splits for one in recipes if self.run_of(one).fold(split) is None]
         with self.progress.job([(one.title, one.epochs) for one, _ in missing]):
             (work or one_by_one)(self, missing)
         return [merge(self.run_of(one), one, self.splits, self.data.samples, self.config) for one in recipes]
@@ -98,26 +105,38 @@ class CrossValidation:
             if not same:
                 raise UserError(f"{recipe.title}: run {recipe.finished} has other {what}; a member must share them.")
 
-    def _refuse_namesake(self, recipe: Recipe) -> None:
-        """Refuse a class that shares its name with another one whose folds are stored: identity goes by the name alone."""
-        if recipe.finished is not None:
-            return
-        run, target = self.run_of(recipe), recipe.module["_target_"]
-        for stored in {fold.marker.get("target") for split in self.splits if (fold := run.fold(split))} - {target, None}:
-            try:
-                same = class_of({"_target_": stored}) is class_of(recipe.module)
-            except UserError:  # its module was moved or renamed
-                continue
-            if not same:
-                raise UserError(
-                    f"{run.path} holds folds of {stored}, and {target} has the same name; rename one of the classes."
-                )
+    def _discard(self, recipe: Recipe, splits: Sequence[Split]) -> None:
+        """Remove finished folds of the same settings and code, but for a finished run and for folds that a job works on."""
+        run = self.run_of(recipe)
+        for split in splits if recipe.finished is None else ():
+            if run.fold(split):
+                with attempt(run.neighbour(split, "lease"), run.neighbour(split, "failed")) as ours:
+                    if ours:
+                        run.discard(split)
+
+    def _announce(self, recipe: Recipe, splits: Sequence[Split]) -> None:
+        """Say which finished folds are used, and which are not because other code has fitted them."""
+        run, code = self.run_of(recipe), {**self.code, **recipe.code}
+        found = sum(run.fold(split) is not None for split in splits)
+        if found:
+            names = [] if recipe.finished else run.other_code(code)
+            by = f", by other code ({listed(names)})" if names else ""
+            self.progress.note(f"{recipe.title}: {found} of {len(splits)} folds found, of {run.date:%d %b %H:%M}{by}")
+        if found < len(splits) and (others := run.of_other_code()):
+            other = others[0]
+            self.progress.note(
+                f"{recipe.title}: {len(other.markers)} folds of {other.date:%d %b %H:%M} are by other code "
+                f"({listed(other.other_code(code))}) and stay in {other.path}; reuse=always uses them"
+            )
 
     def run_of(self, recipe: Recipe) -> Run:
-        """Return the run that holds the folds of a recipe."""
+        """Return the run that holds the folds of a recipe; with ``reuse=always`` that of any code with the most folds."""
         if recipe.finished is not None:
             return Run.load(recipe.finished, recipe.title)
-        return Run.of(self.root, recipe.name, {**self.common, **recipe.record})
+        own = Run.of(self.root, recipe.name, {**self.common, **recipe.record}, {**self.code, **recipe.code})
+        if self.config["reuse"] == "always":
+            return max([own, *own.of_other_code()], key=lambda run: len(run.markers))
+        return own
 
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
         """Return the finished fold, fitting it if needed; None while another job works on it or on one of its inputs."""
@@ -137,11 +156,11 @@ class CrossValidation:
 
     def _finish(self, recipe: Recipe, split: Split, inputs: Mapping[str, FinishedFold], run: Run) -> FinishedFold:
         """Fit and store a fold whose lease this process holds."""
-        run.write_once("splits.parquet", self.splits.table)
+        run.write_once(SPLITS, self.splits.table)
         run.remove_half_written(split)
         unfinished = Unfinished(run.neighbour(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
-            "target": recipe.module["_target_"],
+            "code": {**self.code, **recipe.code},
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
             "titles": {name: needed.title for name, needed in recipe.inputs.items()},
             "versions": environment(),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningModule, Trainer
 
+from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import Batch, FoldData, ReadsFeatures
 from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache, computed
@@ -26,6 +27,7 @@ class FeatureReader:
         self.trainer, self.module, self.model, self.data, self.cache = trainer, model, model, data, cache
         self.described = {
             **self.model.trunk.described(),
+            "code": code_digest(code_of([type(self.model.trunk), _owner(self.model, "extract")])),
             "transform": dict(data.transform),
             "precision": str(trainer.precision),
         }
@@ -55,6 +57,11 @@ class FeatureReader:
         pixels = self.data.samples.select(sample_ids)["digest"].tolist()
         blocks = self.cache.get({**self.described, "symmetries": views, "pixels": pixels}, len(sample_ids), extract)
         return (computed(len(sample_ids), extract) if blocks is None else blocks).columns(self.model.columns)
+
+
+def _owner(model: object, method: str) -> type:
+    """Return the class that defines a method of a model."""
+    return next(kind for kind in type(model).__mro__ if method in vars(kind))
 
 
 def batches(trainer: Trainer, data: FoldData, sample_ids: Sequence[str]) -> Iterator[Batch]:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build
+from experiment.core.errors import not_allowed
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
@@ -15,6 +16,7 @@ from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
 
+REUSE = ("same_code", "always", "never")  # of finished folds
 SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
 
@@ -25,8 +27,10 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
+    if config["reuse"] not in REUSE:
+        raise not_allowed("reuse", config["reuse"], REUSE)
     scheme = build(config["folds"])
-    recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
+    recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
     validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
     if not in_sweep():

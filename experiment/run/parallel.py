@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from experiment.core.identity import digest
 from experiment.core.tables import Split
 from experiment.run.cores import cores
 from experiment.run.cross_validation import CrossValidation, Missing, Work, one_by_one
@@ -45,9 +44,9 @@ def side_by_side(validation: CrossValidation, missing: Missing, workers: Workers
     if workers.processes == 1 or not trained or len(threads) < 2:
         torch.set_num_threads(max(threads.values(), default=1) if trained else cores())
         return one_by_one(validation, missing)
-    folds = {(digest(recipe.record), split.name): (recipe, split, threads[split]) for recipe, split in missing}
+    folds = {(recipe.identity, split.name): (recipe, split, threads[split]) for recipe, split in missing}
     tasks = [
-        Task(key, [(digest(needed.record), split.name) for needed in recipe.inputs.values()])
+        Task(key, [(needed.identity, split.name) for needed in recipe.inputs.values()])
         for key, (recipe, split, _) in sorted(folds.items(), key=lambda item: (item[1][2], _depth(item[1][0])))
     ]
     progress, arguments = validation.progress, [validation.config, validation.splits, folds]

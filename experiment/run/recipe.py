@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from experiment.core.build import build, class_of
+from experiment.core.code import Code, code_digest, code_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.identity import Record, decisive, digest
+from experiment.core.identity import OBSERVERS, Record, decisive, digest, kind_of
 from experiment.run.folds import FoldScheme
 from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
@@ -29,7 +30,8 @@ class Recipe:
     module: Mapping[str, Any]  # config of the `FoldModel`: its `_target_` and constructor arguments
     trainer: Mapping[str, Any]  # arguments of the Lightning Trainer
     callbacks: Mapping[str, Mapping[str, Any]]  # configs of the callbacks that take part in fitting, by name
-    record: Record  # everything that decides its numbers, but for data, folds and seed
+    record: Record  # all settings that decide its numbers, but for data, folds and seed
+    code: Code  # the code that decides its numbers, but for the data module's
     inputs: Mapping[str, "Recipe"] = field(default_factory=dict)  # recipes of the models it is built on
     finished: Path | None = None  # folder of a finished run that is used; nothing of it is trained
 
@@ -37,9 +39,14 @@ class Recipe:
         """Yield the models this one is built on, deepest first and each identity once, then itself."""
         seen = set()
         for recipe in [*(r for i in self.inputs.values() for r in i.with_inputs()), self]:
-            if (identity := digest(recipe.record)) not in seen:
-                seen.add(identity)
+            if recipe.identity not in seen:
+                seen.add(recipe.identity)
                 yield recipe
+
+    @property
+    def identity(self) -> str:
+        """Return the digest of settings and code."""
+        return digest([self.record, code_digest(self.code)])
 
     @property
     def trained(self) -> bool:
@@ -58,8 +65,21 @@ class Recipe:
         return built
 
 
-def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, title: str = "") -> Recipe:
-    """Return the recipe of the resolved ``model`` section, whose ``trainer`` keys override those of the ``trainer`` section.
+def plan(
+    model: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    watchers: Mapping[str, Mapping[str, Any]],
+    has_val: bool,
+    title: str = "",
+) -> Recipe:
+    """Return the recipe of the resolved ``model`` section.
+
+    Args:
+        model: the section; its ``trainer`` keys override those of the ``trainer`` section.
+        trainer: the ``trainer`` section.
+        watchers: the ``callbacks`` section; those that do more than look on count where a model is trained.
+        has_val: whether folds have val rows.
+        title: name in tables; default is that of the model.
 
     Raises:
         UserError: an unknown key or value, or a file that cannot be used.
@@ -76,7 +96,7 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     titles = {key: str(config.get("name", key)) for key, config in members.items()}
     names = Counter(titles.values())
     inputs = {
-        key: plan(config, trainer, has_val, title=titles[key] if names[titles[key]] == 1 else key)
+        key: plan(config, trainer, watchers, has_val, title=titles[key] if names[titles[key]] == 1 else key)
         for key, config in members.items()
     }
     own_trainer = {**trainer, **model.get("trainer", {})}
@@ -86,19 +106,23 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
     callbacks = model.get("callbacks", {})
     files = kind.files(model)
+    trained = bool(own_trainer.get("max_epochs"))
+    deciding = {name: c for name, c in watchers.items() if kind_of(c) not in OBSERVERS} if trained else {}
+    deciding = {**deciding, **callbacks}
     record: dict[str, Any] = {
         "model": _without(decisive("model", module), files),
         "files": files,
         # A model that takes no gradient step has no use for the trainer's settings, but its features have a precision.
-        "trainer": decisive(
-            "trainer", own_trainer if own_trainer.get("max_epochs") else {"precision": own_trainer["precision"]}
-        ),
-        "callbacks": {name: decisive("callback", callback) for name, callback in callbacks.items()},
+        "trainer": decisive("trainer", own_trainer if trained else {"precision": own_trainer["precision"]}),
+        "callbacks": {name: decisive("callback", callback) for name, callback in deciding.items()},
         "inputs": {name: digest(recipe.record) for name, recipe in inputs.items()},
     }
-    if is_ddp(own_trainer) and own_trainer.get("max_epochs"):  # each process has batches of its own
+    if is_ddp(own_trainer) and trained:  # each process has batches of its own
         record["processes"] = make_trainer(own_trainer, logger=False, enable_checkpointing=False).num_devices
-    return Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
+    code = dict(code_of([kind, *map(class_of, deciding.values())]))
+    for recipe in inputs.values():
+        code |= recipe.code
+    return Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, code, inputs)
 
 
 def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:
@@ -131,4 +155,4 @@ def _finished(path: Path, title: str) -> Recipe:
     """Return the recipe of a finished run. Its folder's name carries the digest of all that decided its numbers."""
     run = Run.load(path)
     module = {key: value for key, value in run.config["model"].items() if key not in ENGINE_KEYS}
-    return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, finished=run.path)
+    return Recipe(run.title, title or run.title, module, {}, {}, {"run": run.path.name}, {}, finished=run.path)

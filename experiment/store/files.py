@@ -51,6 +51,13 @@ def creating(folder: Path, marker: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder at once: readers see all of it or nothing. Nobody else may be writing it."""
+    if folder.exists():
+        folder.rename(_temporary(folder))
+    remove_temporary(folder)
+
+
 def remove_temporary(folder: Path) -> None:
     """Remove the temporary folders that killed processes left of `folder`. Nobody may be writing it now."""
     for path in folder.parent.glob(f".{folder.name}.*"):

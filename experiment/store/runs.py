@@ -2,8 +2,8 @@
 
 Layout::
 
-    <root>/<name>-<digest>/               one run
-        identity.json  config.yaml        what decides the numbers; the resolved config
+    <root>/<name>-<digest>-<code>/        one run; the digests are of the settings and of the code
+        identity.json  config.yaml        the settings that decide the numbers; the resolved config
         splits.parquet                    fit, val and test of each fold
         repeat-0/fold-3/                  model.ckpt, predictions.parquet, history.csv, finished.json
         oof.parquet  samples.parquet      once all folds are finished: predictions, groups, ...
@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,16 +25,19 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
+from experiment.core.code import Code, changed, code_digest
 from experiment.core.cost import Cost, cost
 from experiment.core.errors import UserError
 from experiment.core.identity import Record, digest
 from experiment.core.tables import MARKER, FinishedFold, SampleTable, Split
-from experiment.store.files import creating, remove_temporary, replacing, write_text
+from experiment.store.files import creating, remove, remove_temporary, replacing, write_text
 
 IDENTITY = "identity.json"
 SAMPLES = "samples.parquet"
 BOOTSTRAP = "bootstrap.npz"
-DIGITS = 12  # of the digest, in folder names: 48 bits
+SPLITS = "splits.parquet"
+DIGITS = 12  # of the settings' digest, in folder names: 48 bits
+CODE_DIGITS = 6  # of the code's: few versions of the code meet the same settings
 
 
 def write_samples(samples: SampleTable, path: Path) -> None:
@@ -52,12 +56,18 @@ class Run:
 
     path: Path  # the folder; it is created with the first fold
     title: str = field(compare=False)  # the model's name in tables
-    record: Record = field(compare=False, repr=False)  # everything that decides the run's numbers
+    record: Record = field(compare=False, repr=False)  # all settings that decide the run's numbers
 
     @classmethod
-    def of(cls, root: Path, name: str, record: Record) -> "Run":
-        """Return the run with this identity below `root`, whether it was begun or not."""
-        return cls(root / f"{name}-{digest(record)[:DIGITS]}", name, record)
+    def of(cls, root: Path, name: str, record: Record, code: Code) -> "Run":
+        """Return the run with these settings and this code below `root`, whether it was begun or not."""
+        return cls(root / f"{name}-{digest(record)[:DIGITS]}-{code_digest(code)[:CODE_DIGITS]}", name, record)
+
+    def of_other_code(self) -> list["Run"]:
+        """Return the runs of the same settings that have folds fitted by other code, the latest first."""
+        paths = self.path.parent.glob(f"{self.name.rpartition('-')[0]}-*")
+        others = [Run(path, self.title, self.record) for path in paths if path != self.path]
+        return sorted((run for run in others if run.markers), key=lambda run: run.date, reverse=True)
 
     @classmethod
     def load(cls, path: Path, title: str = "") -> "Run":
@@ -72,9 +82,14 @@ class Run:
         run = cls(path.resolve(), title, json.loads((path / IDENTITY).read_text()))
         return run if title else cls(run.path, run.config["model"]["name"], run.record)
 
+    def other_code(self, code: Code) -> list[str]:
+        """Return the modules that differ between this code and the one that fitted the first finished fold."""
+        stored: Code = next(iter(self.markers.values())).get("code", {})
+        return changed(code, stored) or changed(stored, code)
+
     @property
     def name(self) -> str:
-        """Folder name: model name and digest."""
+        """Folder name: model name and digests."""
         return self.path.name
 
     @cached_property
@@ -101,7 +116,7 @@ class Run:
     @cached_property
     def splits(self) -> pd.DataFrame:
         """``repeat``, ``fold``, ``sample_id``, ``part``."""
-        return pd.read_parquet(self.path / "splits.parquet")
+        return pd.read_parquet(self.path / SPLITS)
 
     @cached_property
     def samples(self) -> SampleTable:
@@ -121,6 +136,11 @@ class Run:
         found = self.path.glob(f"repeat-*/fold-*/{MARKER}")
         files = sorted(found, key=lambda file: [int(part.split("-")[1]) for part in file.parts[-3:-1]])  # 10 comes after 9
         return {file.parent.relative_to(self.path).as_posix(): json.loads(file.read_text()) for file in files}
+
+    @property
+    def date(self) -> datetime:
+        """When the last of the finished folds was finished."""
+        return datetime.fromtimestamp(max((self.path / name / MARKER).stat().st_mtime for name in self.markers))
 
     def fold(self, split: Split) -> FinishedFold | None:
         """Return the finished fold, or None."""
@@ -167,6 +187,13 @@ class Run:
     def remove_half_written(self, split: Split) -> None:
         """Remove what killed processes left of a fold. Only the holder of its lease may do so."""
         remove_temporary(self.path / split.name)
+
+    def discard(self, split: Split) -> None:
+        """Remove a finished fold and what was made of all folds. Only the holder of its lease may do so."""
+        for file in self.path.iterdir():
+            if file.is_file() and file.name not in (IDENTITY, SPLITS):
+                file.unlink(missing_ok=True)
+        remove(self.path / split.name)
 
     @contextmanager
     def writing(self, split: Split, marker: Mapping[str, Any]) -> Iterator[Path]:

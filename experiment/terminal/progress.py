@@ -77,6 +77,11 @@ class Progress:
             markup=False, highlight=False,
         )  # fmt: skip
 
+    def note(self, text: str) -> None:
+        """Print a line; in a sweep none, where finished folds are the rule."""
+        if not self.least:
+            self.console.print(text, markup=False, highlight=False)
+
     def waiting(self, title: str, split: Split, holder: Holder | None) -> None:
         """Say once for each holder that another job works on a fold."""
         if holder is None or (announced := (title, split.name, str(holder))) in self.announced:

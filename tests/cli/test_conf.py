@@ -68,7 +68,7 @@ def test_each_command_in_readme_and_conf_composes_to_a_plan(command: str, tmp_pa
     extra = [f"++trunk.weights={weights}", *(DATA if wants_root else [])]
     config = plain(composed(*overrides, *extra))
     if config["trainer"]["accelerator"] != "gpu":
-        plan(config["model"], config["trainer"], has_val=config["folds"]["val"] > 0)
+        plan(config["model"], config["trainer"], config["callbacks"], has_val=config["folds"]["val"] > 0)
 
 
 def test_both_members_of_the_default_ensemble_read_one_network() -> None:

@@ -1,4 +1,4 @@
-"""A module of the project is renamed: runs made before are found, and load."""
+"""A module is renamed or changed: runs of the same code are found and load, those of other code are told apart."""
 
 import shutil
 import subprocess
@@ -34,8 +34,8 @@ def rename_module(checkout: Path, old: str, new: str) -> None:
             file.write_text(file.read_text().replace(f"{old}.", f"{new}.").replace(f"from {old} ", f"from {new} "))
 
 
-def trained(checkout: Path) -> subprocess.CompletedProcess[str]:
-    return command(checkout / "train.py", checkout, *TINY, "model=resnet", "logger=none")
+def trained(checkout: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return command(checkout / "train.py", checkout, *TINY, "model=resnet", "logger=none", *overrides)
 
 
 def test_a_renamed_module_finds_its_runs(checkout: Path) -> None:
@@ -49,12 +49,35 @@ def test_a_renamed_module_finds_its_runs(checkout: Path) -> None:
     assert command(checkout / "explain.py", checkout, f"run={run_of(after)}", "images=2").returncode == 0
 
 
+def test_other_code_of_a_model_trains_again_and_keeps_what_was_trained(checkout: Path) -> None:
+    before = trained(checkout)
+    layers = checkout / "lightning_modules" / "trunk.py"
+    layers.write_text(layers.read_text().replace("class Trunk(", "WIDTH = 3\n\n\nclass Trunk("))
+    after = trained(checkout)
+    assert run_of(after) != run_of(before)
+    assert run_of(before).exists()
+    assert "[2/2] resnet" in after.stderr
+    assert "by other code (lightning_modules.trunk) and stay in" in after.stderr
+    used = trained(checkout, "reuse=always")  # either run has all folds
+    assert "/2] resnet" not in used.stderr
+    assert "resnet: 2 of 2 folds found" in used.stderr
+
+
+def test_finished_folds_are_fitted_again_on_request(checkout: Path) -> None:
+    run = run_of(trained(checkout))
+    before = (run / "repeat-0/fold-0/finished.json").stat().st_mtime_ns
+    again = trained(checkout, "reuse=never")
+    assert run_of(again) == run
+    assert "[2/2] resnet" in again.stderr
+    assert (run / "repeat-0/fold-0/finished.json").stat().st_mtime_ns > before
+    refused = command(checkout / "train.py", checkout, *TINY, "model=resnet", "reuse=sometimes")
+    assert "reuse=sometimes is not allowed; allowed: same_code, always, never" in refused.stderr
+
+
 def test_two_classes_of_one_name_do_not_share_their_runs(checkout: Path) -> None:
     run = run_of(trained(checkout))
     copied = checkout / "lightning_modules" / "copied.py"
-    copied.write_text((checkout / "lightning_modules" / "resnet.py").read_text())
+    copied.write_text((checkout / "lightning_modules" / "resnet.py").read_text() + "\nOTHER = 1\n")
     yaml = checkout / "conf" / "model" / "resnet.yaml"
     yaml.write_text(yaml.read_text().replace("lightning_modules.resnet.ResNet", "lightning_modules.copied.ResNet"))
-    refused = trained(checkout)
-    assert refused.returncode == 1
-    assert f"{run} holds folds of lightning_modules.resnet.ResNet" in refused.stderr
+    assert run_of(trained(checkout)) != run

@@ -53,7 +53,7 @@ def validation(config: dict[str, Any], data: SyntheticDataModule) -> CrossValida
 
 def cross_validated(model: str, root: Path, data: SyntheticDataModule, *overrides: str) -> list[Result]:
     config = configured(model, root, *overrides)
-    return validation(config, data).run(plan(config["model"], config["trainer"], has_val=True))
+    return validation(config, data).run(plan(config["model"], config["trainer"], config["callbacks"], has_val=True))
 
 
 @pytest.fixture(scope="module", params=[f"{model}-{trunk}" for trunk in TRUNKS for model in MODELS])
@@ -136,7 +136,7 @@ def test_no_test_row_reaches_fitting_selection_or_calibration(finished, tiny_dat
     split = next(iter(clean.splits))
     # the folds of the clean data: poisoned labels must not move who is where
     dirty = CrossValidation(poisoned(tiny_data, split.test), clean.splits, clean.scheme, config, Tracker(), clean.progress)
-    run = dirty.run(plan(config["model"], config["trainer"], has_val=True))[-1].run
+    run = dirty.run(plan(config["model"], config["trainer"], config["callbacks"], has_val=True))[-1].run
     fitted, refitted = (torch.load(r.fold(split).checkpoint, weights_only=True)["state_dict"] for r in (result.run, run))
     assert fitted.keys() == refitted.keys()
     for key, value in fitted.items():

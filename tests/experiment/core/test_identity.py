@@ -1,8 +1,10 @@
 import hashlib
+import inspect
 
 import pytest
+import pytorch_lightning
 
-from experiment.core.identity import decisive, digest, file_digest
+from experiment.core.identity import NOT_IDENTITY, OBSERVERS, decisive, digest, file_digest
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,21 @@ def test_a_class_counts_by_its_name_and_not_by_its_module(section):
     )
     assert decisive(section, here) == decisive(section, there) == {"kind": "Net", "lr": 1}
     assert decisive(section, here) != decisive(section, other)
+
+
+def test_every_option_of_lightnings_trainer_counts_unless_there_is_a_reason():
+    options = set(inspect.signature(pytorch_lightning.Trainer).parameters)
+    assert set(NOT_IDENTITY["trainer"]) <= options
+    counted = set(decisive("trainer", dict.fromkeys(options)))
+    assert counted == options - set(NOT_IDENTITY["trainer"])
+    assert {"max_time", "overfit_batches", "limit_train_batches", "precision", "plugins", "sync_batchnorm"} <= counted
+    assert all(reason for section in NOT_IDENTITY.values() for reason in section.values())
+
+
+def test_observers_are_callbacks_of_lightning_that_end_and_change_nothing():
+    exported = {name: getattr(pytorch_lightning.callbacks, name) for name in pytorch_lightning.callbacks.__all__}
+    assert set(OBSERVERS) <= set(exported)
+    assert not OBSERVERS & {"EarlyStopping", "Timer", "StochasticWeightAveraging", "LambdaCallback", "ModelCheckpoint"}
 
 
 def test_a_section_without_exceptions_counts_whole():

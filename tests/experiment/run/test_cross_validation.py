@@ -47,7 +47,7 @@ class Fixed(Recipe):
 
 
 def fixed(name: str, **inputs: Recipe) -> Fixed:
-    return Fixed(name, name, {"_target_": name}, {}, {}, {"model": name}, inputs)
+    return Fixed(name, name, {"_target_": name}, {}, {}, {"model": name}, {}, inputs)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
         model: FoldModel, data: SyntheticDataModule, _config: Any, _callbacks: Any, _logger: Any, folder: Path, _: Any
     ) -> None:
         (folder / "model.ckpt").touch()
-        run = folder.parents[1].name.rsplit("-", 1)[0]
+        run = folder.parents[1].name.rsplit("-", 2)[0]
         entries.append((run, data.split.name, int(torch.randint(2**31, (1,)))))
 
     def predict(model: FoldModel, data: SyntheticDataModule, *_: Any) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 
 def validation(data: SyntheticDataModule, root: Path, **scheme: Any) -> CrossValidation:
     folds = FoldScheme(**{"k": 3, "val": 0.0, **scheme})
-    config = {"seed": 7, "paths": {"runs": str(root)}, "data": {}, "callbacks": {}}
+    config = {"seed": 7, "paths": {"runs": str(root)}, "data": {}, "callbacks": {}, "reuse": "same_code"}
     return CrossValidation(data, folds.split(data.samples, 7), folds, config, Tracker(), Progress(err))
 
 
@@ -157,7 +157,7 @@ def test_the_report_resamples_nothing_that_the_runs_have_resampled(tiny_data, tm
 def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: Path, log) -> None:
     elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(fixed("base"))[0].run.path
     log.clear()
-    member = plan({"run": str(elsewhere)}, {}, has_val=False, title="taken")
+    member = plan({"run": str(elsewhere)}, {}, {}, has_val=False, title="taken")
     results = validation(tiny_data, tmp_path / "here").run(fixed("top", a=member))
     assert {run for run, _, _ in log} == {"top"}
     assert [result.title for result in results] == ["taken", "top"]
@@ -168,7 +168,7 @@ def test_a_finished_run_of_another_place_is_taken_as_it_is(tiny_data, tmp_path: 
 
 def test_a_finished_run_of_other_folds_images_or_classes_is_refused(tiny_data, tmp_path: Path, log) -> None:
     elsewhere = validation(tiny_data, tmp_path / "elsewhere").run(fixed("base"))[0].run.path
-    top = fixed("top", a=plan({"run": str(elsewhere)}, {}, has_val=False, title="taken"))
+    top = fixed("top", a=plan({"run": str(elsewhere)}, {}, {}, has_val=False, title="taken"))
     with pytest.raises(UserError, match=r"taken: run .* has other folds"):
         validation(tiny_data, tmp_path, k=2).run(top)
     other = SyntheticDataModule(images=60, patients=12, difficulty=0.0, image_size=32, batch_size=8, seed=1)

@@ -27,7 +27,7 @@ ENSEMBLE = {
 
 
 def planned(model: dict[str, object], **trainer: object) -> Recipe:
-    return plan(model, {**TRAINER, **trainer}, has_val=True)
+    return plan(model, {**TRAINER, **trainer}, {}, has_val=True)
 
 
 def checked(model: dict[str, object], **trainer: object) -> None:
@@ -82,8 +82,8 @@ def test_a_model_that_learns_from_val_is_refused_where_there_is_none(combiner: s
     pretrained = {**ON_FEATURES, "features_from": "pretrained"}
     members = {"resnet": NETWORK, "on_features": pretrained}
     with pytest.raises(UserError, match=f"folds.val=0 leaves no val rows, but combiner={combiner}"):
-        plan({**ENSEMBLE, "combiner": combiner, "members": members}, TRAINER, has_val=False)
-    plan({**ENSEMBLE, "members": members}, TRAINER, has_val=False)
+        plan({**ENSEMBLE, "combiner": combiner, "members": members}, TRAINER, {}, has_val=False)
+    plan({**ENSEMBLE, "members": members}, TRAINER, {}, has_val=False)
 
 
 @pytest.mark.parametrize(

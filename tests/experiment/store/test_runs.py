@@ -19,7 +19,7 @@ RECORD = {"model": {"lr": 0.1}, "seed": 1}
 
 @pytest.fixture
 def run(tmp_path):
-    return Run.of(tmp_path, "net", RECORD)
+    return Run.of(tmp_path, "net", RECORD, {})
 
 
 def finish(run, text, marker=None):
@@ -32,17 +32,21 @@ def contents(folder):
 
 
 def test_the_same_record_finds_the_same_folder(tmp_path):
-    assert Run.of(tmp_path, "net", {"seed": 1, "model": {"lr": 0.1}}).path == Run.of(tmp_path, "net", RECORD).path
+    assert Run.of(tmp_path, "net", {"seed": 1, "model": {"lr": 0.1}}, {}).path == Run.of(tmp_path, "net", RECORD, {}).path
 
 
 def test_another_record_or_name_is_another_folder(tmp_path):
-    runs = [Run.of(tmp_path, "net", RECORD), Run.of(tmp_path, "net", {**RECORD, "seed": 2}), Run.of(tmp_path, "svm", RECORD)]
+    runs = [
+        Run.of(tmp_path, "net", RECORD, {}),
+        Run.of(tmp_path, "net", {**RECORD, "seed": 2}, {}),
+        Run.of(tmp_path, "svm", RECORD, {}),
+    ]
     assert len({run.path for run in runs}) == 3
 
 
 def test_a_run_is_named_after_model_and_digest(run):
     assert run.name.startswith("net-")
-    assert len(run.name) == len("net-") + 12
+    assert len(run.name) == len("net-") + 12 + len("-") + 6
 
 
 def test_asking_for_a_fold_creates_nothing(run):
@@ -163,7 +167,7 @@ def samples(make_samples):
 @pytest.mark.parametrize("classes", [("absent", "present"), ('<b>&"x', "a|b é")])
 def test_samples_come_back_as_they_were_written(tmp_path, make_samples, grouped, classes):
     samples = dataclasses.replace(make_samples([(2, 1), (0, 3)], grouped), classes=classes, positive=classes[0])
-    run = Run.of(tmp_path, "any", {})
+    run = Run.of(tmp_path, "any", {}, {})
     run.path.mkdir()
     write_samples(samples, run.path / "samples.parquet")
     got = run.samples

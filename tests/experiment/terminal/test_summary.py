@@ -16,7 +16,7 @@ def result(title: str, value: float, done: int = 5) -> Result:
         name: {"value": value, "folds": [], "mean": value, "sd": 0.0125, "low": value - 0.25, "high": math.inf}
         for name in METRICS
     }
-    return Result(title, Run.of(Path("runs"), title, {}), done, 5, scores, cost([]))
+    return Result(title, Run.of(Path("runs"), title, {}, {}), done, 5, scores, cost([]))
 
 
 def printed(*results: Result, width: int = 80) -> str:
