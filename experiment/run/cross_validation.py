@@ -160,6 +160,7 @@ class CrossValidation:
         run.remove_half_written(split)
         unfinished = Unfinished(run.neighbour(split, "unfinished"), self.config.get("keep_epoch_s"))
         marker: dict[str, Any] = {
+            "target": recipe.module["_target_"],
             "code": {**self.code, **recipe.code},
             "inputs": {name: os.path.relpath(fold.path, self.root) for name, fold in inputs.items()},
             "titles": {name: needed.title for name, needed in recipe.inputs.items()},
