@@ -57,6 +57,22 @@ def test_what_decides_the_numbers_changes_the_identity_of_a_model_and_of_all_bui
     assert identity({**ENSEMBLE, "members": {"resnet": changed, "on_features": ON_FEATURES}}) != identity(ENSEMBLE)
 
 
+@pytest.mark.parametrize(
+    ("callback", "counts"),
+    [("Timer", True), ("EarlyStopping", True), ("LearningRateMonitor", False), ("RichProgressBar", False)],
+)
+def test_a_callback_of_the_job_counts_unless_it_only_looks_on(callback: str, counts: bool) -> None:
+    watchers = {"own": {"_target_": f"pytorch_lightning.callbacks.{callback}"}}
+    watched = plan(NETWORK, TRAINER, watchers, has_val=True)
+    assert (digest(watched.record) != identity(NETWORK)) == counts
+    fixed = {**NETWORK, "trainer": {"max_epochs": 0}}  # nothing is trained that it could change
+    assert plan(fixed, TRAINER, watchers, has_val=True).record == planned(fixed).record
+
+
+def test_a_limit_of_time_is_part_of_the_identity() -> None:
+    assert identity(NETWORK, max_time="00:00:00:02") != identity(NETWORK)
+
+
 @pytest.mark.parametrize("change", [{"accelerator": "auto"}, {"enable_progress_bar": True}, {"devices": "auto"}])
 def test_hardware_and_display_do_not_change_it(change: dict[str, object]) -> None:
     assert identity(NETWORK, **change) == identity(NETWORK)

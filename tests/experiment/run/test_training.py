@@ -8,6 +8,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from tiny import RESNET, TRAINER
 
 from datamodules.synthetic import SyntheticDataModule
+from experiment.core.identity import NOT_IDENTITY
 from experiment.core.tables import Split
 from experiment.run.folds import Splits
 from experiment.run.training import fit, make_callbacks, make_trainer, predict
@@ -90,3 +91,20 @@ def test_the_one_task_of_a_slurm_job_is_a_process_like_any_other(monkeypatch: py
     trainer = make_trainer(TRAINER, logger=False, enable_checkpointing=False)
     # Otherwise it would requeue the job on a signal of its own, and refuse to use two devices.
     assert not isinstance(trainer._accelerator_connector.cluster_environment, SLURMEnvironment)
+
+
+def test_options_that_are_no_part_of_the_identity_change_no_number(tiny_data, split: Split, tmp_path: Path) -> None:
+    others = {
+        "devices": "auto", "num_nodes": 1, "strategy": "auto", "default_root_dir": str(tmp_path / "elsewhere"),
+        "log_every_n_steps": 1, "profiler": "simple", "enable_progress_bar": True, "enable_model_summary": True,
+        "limit_predict_batches": 1, "limit_test_batches": 1, "enable_autolog_hparams": False, "model_registry": None,
+    }  # fmt: skip
+    assert set(others) == set(NOT_IDENTITY["trainer"]) - {"accelerator"}
+    tables = []
+    for name, options in (("plain", {}), ("with_options", others)):
+        (tmp_path / name).mkdir()
+        config, model = {**TRAINER, **options}, network()
+        torch.manual_seed(1)
+        fit(model, tiny_data, config, [], None, tmp_path / name)
+        tables.append(predict(model, tiny_data, config, [], tmp_path / name))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
