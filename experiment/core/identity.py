@@ -10,8 +10,10 @@ Record = Mapping[str, Any]
 
 # Keys per section that set where or how fast, not what: runs that differ only in them give the same numbers.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
-    # The samples' own digest stands for where they were read from.
-    "data": frozenset({"root", "labels", "num_workers", "cache", "cache_gb"}),
+    # The samples' own digest stands for where they were read from, and for their grey values as a model sees them.
+    "data": frozenset(
+        {"root", "labels", "columns", "group_from", "label_from", "intensity", "num_workers", "cache", "cache_gb"}
+    ),
     "trainer": frozenset(
         {
             "accelerator", "devices", "num_nodes", "strategy", "default_root_dir", "log_every_n_steps", "profiler",
