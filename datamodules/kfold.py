@@ -103,7 +103,11 @@ class KFoldDataModule(FoldData):
         if positive not in classes:
             raise not_allowed("data.positive", positive, classes)
         ids = [row.sample_id for row in rows]
-        described = {**self.source(ids), "sample_ids": ids, "code": [file_digest(Path(code.__file__)) for code in (reading, grey_values)]}
+        described = {
+            **self.source(ids),
+            "sample_ids": ids,
+            "code": [file_digest(Path(code.__file__)) for code in (reading, grey_values)],
+        }
         self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described, self.intensity)
         table = pd.DataFrame(
             {

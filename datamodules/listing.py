@@ -65,7 +65,9 @@ class FolderListing:
         rows = [replace(row, sample_id=below_root(self.root, row.sample_id)) for row in listed_rows]
         images, labels = [row.sample_id for row in rows], [row.label for row in rows]
         if others := [image for image in images if not is_read(image)]:
-            raise UserError(f"{file} names images that are not read: {by_suffix(others)} ({listed(others, 3)}). {conversion(others)}")
+            raise UserError(
+                f"{file} names images that are not read: {by_suffix(others)} ({listed(others, 3)}). {conversion(others)}"
+            )
         doubts.refuse_unlikely_classes(labels, "Name the column of the classes with data.columns.label=COLUMN.")
         self._note_unlabelled(file, images)
         if any(row.group is not None for row in rows):
@@ -83,7 +85,7 @@ class FolderListing:
     def _from_folders(self) -> list[Row]:
         found = sorted(_files(self.root, ""), key=lambda path: path.split("/"))
         images = [path for path in found if is_read(path) and (self.label_from or "/" in path)]
-        left_out = [path for path in found if path != self.labels and path not in set(images)]
+        left_out = sorted({*found} - {*images, self.labels or ""})
         if not images:
             others = f"; it has {by_suffix(left_out)}. {conversion(left_out)}" if left_out else "."
             raise UserError(
@@ -124,7 +126,9 @@ class FolderListing:
         named = set(images)
         folders = sorted({os.path.dirname(image) for image in images})
         beside = [os.path.join(inner, name) for inner in folders for name in os.listdir(self.root / inner)]
-        others = [path for path in beside if is_read(path) and path not in named and not os.path.basename(path).startswith(".")]
+        others = [
+            path for path in beside if is_read(path) and path not in named and not os.path.basename(path).startswith(".")
+        ]
         if others:
             self.notes.append(f"{len(others)} images left out, which {file.name} does not name: {by_suffix(others)}.")
 
