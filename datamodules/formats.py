@@ -32,7 +32,8 @@ def conversion(paths: Iterable[str]) -> str:
         return f"Images are read as {', '.join(SUFFIXES)}; convert others to PNG or TIFF."
     names = ", ".join(suffix.removeprefix(".").upper() for suffix in others)
     verb = "is" if len(others) == 1 else "are"
-    return f"{names} {verb} not read; convert to 16-bit TIFF, for instance with Fiji: Image > Type > 16-bit, File > Save As > Tiff."
+    fiji = "Image > Type > 16-bit, File > Save As > Tiff"
+    return f"{names} {verb} not read; convert to 16-bit TIFF, for instance with Fiji: {fiji}."
 
 
 def _suffix(path: str) -> str:

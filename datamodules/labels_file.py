@@ -17,14 +17,13 @@ from experiment.core.text import visible
 Role = Literal["image", "label", "group"]
 ROLES: tuple[Role, ...] = ("image", "label", "group")
 SEPARATORS = ",;\t|"
-# Beginnings of names, in lower case without spaces and signs, that columns of a role often have; the coarsest group first, which
-# leaks least.
+# Beginnings of names, in lower case without spaces and signs, that columns of a role often have.
 USUAL: Mapping[Role, Sequence[str]] = {
     "image": ("image", "file", "path", "img", "picture", "micrograph", "bild", "datei", "name", "id"),
     "label": ("label", "class", "diagnos", "target", "categor", "finding", "klasse", "befund", "y"),
     "group": (
-        "patient", "subject", "participant", "donor", "person", "animal", "mouse", "rat", "case", "fall", "mrn", "pid", "biops",
-        "specimen", "block", "slide", "group",
+        "patient", "subject", "participant", "donor", "person", "animal", "mouse", "rat", "case", "fall", "mrn", "pid",
+        "biops", "specimen", "block", "slide", "group",
     ),
 }  # fmt: skip
 
@@ -73,11 +72,8 @@ def _decoded(file: Path) -> tuple[str, list[str]]:
     """Return the text of a file, and a note if its encoding was guessed."""
     content = file.read_bytes()
     save_as = f"{file} is not text; save it as CSV (UTF-8)."
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ["utf-16"] if marked else ["utf-8-sig", "cp1252"]:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
@@ -148,7 +144,7 @@ def _values(
     for number, fields in records:
         if any(fields[width:]):
             raise UserError(f"{file} line {number} has more fields than the header has columns.")
-        values = {}
+        values: dict[str, str] = {}
         for role, place in places.items():
             value = fields[place] if place < len(fields) else ""
             if not value:

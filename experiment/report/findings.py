@@ -96,7 +96,7 @@ def warnings(
         reasons.append(f"Group {largest[0]} has {largest[1]:.0%} of the images: the scores are mostly about that patient.")
     if greys is not None and greys.used < LITTLE_USED:
         seen = (
-            f"values {greys.low} to {greys.high} were scaled to all of it, which other images of the same instrument may exceed"
+            f"values {greys.low} to {greys.high} were scaled to all of it, which images to come may exceed"
             if greys.scaled
             else "models saw them with little contrast"
         )
