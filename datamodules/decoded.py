@@ -18,8 +18,8 @@ from experiment.store.disk_cache import Blocks, DiskCache, computed
 
 Read = Callable[[str], Pixels]
 Facts = tuple[NDArray[np.uint8], tuple[int, int], bool]
-FACTS = [("digest", "u1", 16), ("levels", "u2", 2), ("deep", "?")]  # what is known of each image besides its square
-FACT_NAMES = [field[0] for field in FACTS]
+FACT_NAMES = ["digest", "levels", "deep"]  # what is stored of each image besides its square
+FACTS = [("digest", "u1", 16), ("levels", "u2", 2), ("deep", "?")]
 
 
 class DecodedImages:

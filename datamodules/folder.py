@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from datamodules.images import Pixels, read_image
@@ -36,11 +37,11 @@ class FolderDataModule(KFoldDataModule):
     ) -> None:
         super().__init__(**settings)
         self.root = folder(root)
-        self.listing = {"labels": labels, "columns": columns, "group_from": group_from, "label_from": label_from}
+        self.list_images = partial(FolderListing, root, labels, columns, group_from, label_from)
 
     def rows(self) -> Sequence[Row]:
         """Return the rows of the labels file, or of the sub-folders if there is none."""
-        listing = FolderListing(str(self.root), **self.listing)
+        listing = self.list_images()
         self.notes = listing.notes
         return listing.rows
 

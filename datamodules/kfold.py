@@ -106,7 +106,7 @@ class KFoldDataModule(FoldData):
         described = {
             **self.source(ids),
             "sample_ids": ids,
-            "code": [file_digest(Path(code.__file__)) for code in (reading, grey_values)],
+            "code": [file_digest(Path(reading.__file__)), file_digest(Path(grey_values.__file__))],
         }
         self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described, self.intensity)
         table = pd.DataFrame(
