@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.utils import execution_whitelist
 
+from experiment.core.build import build
 from experiment.run.cluster import enter_job, share_code
 from experiment.run.cores import sleep_while_waiting
 from experiment.run.forkserver import preload
@@ -21,6 +22,8 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         The objective: one number, or as many as are named. None where it is not defined.
     """
     enter_job()
+    if config.get("listing"):  # mistakes in a folder are found before anything heavy is imported
+        build(config["listing"])
     preload(config)
     gc.disable()  # imports make no garbage, and looking for it takes a fifth of their time
     from experiment.metrics.objective import of_run

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.images import Pixels, pixel_digest, to_square
+from datamodules.intensity import Intensity, greys, levels, scaled
 from experiment.core.errors import UserError, listed
+from experiment.core.identity import digest
 from experiment.store.disk_cache import Blocks, DiskCache, computed
 
 Read = Callable[[str], Pixels]
+Facts = tuple[NDArray[np.uint8], tuple[int, int], bool]
+FACT_NAMES = ["digest", "levels", "deep"]  # what is stored of each image besides its square
+FACTS = [("digest", "u1", 16), ("levels", "u2", 2), ("deep", "?")]
 
 
 class DecodedImages:
@@ -28,13 +33,20 @@ class DecodedImages:
         size: side of the squares, in pixels.
         cache: cache on disk; None for memory.
         described: plain values that change whenever `read` would return other pixels.
+        intensity: which grey values a model sees, see `datamodules.intensity.greys`.
 
     Raises:
         UserError: images cannot be read; the message lists them.
     """
 
     def __init__(
-        self, read: Read, sample_ids: Sequence[str], size: int, cache: DiskCache | None, described: Mapping[str, Any]
+        self,
+        read: Read,
+        sample_ids: Sequence[str],
+        size: int,
+        cache: DiskCache | None,
+        described: Mapping[str, Any],
+        intensity: Intensity = "auto",
     ) -> None:
         self.read, self.sample_ids, self.size = read, list(sample_ids), size
         self.blocks: Blocks | None = None
@@ -44,30 +56,38 @@ class DecodedImages:
             else:
                 self.blocks = cache.get({**described, "image_size": size}, len(self.sample_ids), self._decode)
             if self.blocks is None:
-                self.digests = self._each(lambda sample: pixel_digest(_read(read, sample)), self.sample_ids)
+                facts = np.array(self._each(lambda sample: _facts(_read(read, sample)), self.sample_ids), dtype=FACTS)
             else:
-                self.digests = [row["digest"].tobytes().hex() for block in self.blocks.blocks for row in block]
+                facts = np.concatenate([_only_facts(block) for block in self.blocks.blocks])
         except _UnreadableError:
             raise self._unreadable() from None
+        self.greys = greys(facts["levels"], bool(facts["deep"].any()), intensity)
+        self.digests = [self._digest(row.tobytes().hex()) for row in facts["digest"]]
+
+    def _digest(self, stored: str) -> str:
+        """Return the digest of an image as a model sees it, from that of its file's pixels."""
+        return digest([stored, self.greys.low, self.greys.high]) if self.greys.scaled else stored
 
     def squares(self, positions: Sequence[int]) -> Tensor:
         """Return images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
         if self.blocks is None:
-            return stacked(self._each(lambda row: to_square(self.read(self.sample_ids[row]), self.size), positions))
-        return stacked([self.blocks[position]["square"] for position in positions])
+            squares = self._each(lambda row: to_square(self.read(self.sample_ids[row]), self.size), positions)
+        else:
+            squares = [self.blocks[position]["square"] for position in positions]
+        return stacked([scaled(square, self.greys) for square in squares])
 
     def _decode(self, block: range) -> NDArray[Any]:
-        """Decode a block of rows to the fields ``digest`` and ``square``."""
+        """Decode a block of rows to the fields of `FACTS`, and ``square``."""
 
-        def decoded(row: int) -> tuple[str, Pixels]:
+        def decoded(row: int) -> tuple[Facts, Pixels]:
             pixels = _read(self.read, self.sample_ids[row])
-            return pixel_digest(pixels), to_square(pixels, self.size)
+            return _facts(pixels), to_square(pixels, self.size)
 
-        digests, squares = zip(*self._each(decoded, block), strict=True)
+        facts, squares = zip(*self._each(decoded, block), strict=True)
         together = stacked(squares).numpy()
-        out = np.empty(len(block), dtype=[("digest", "u1", 16), ("square", together.dtype, together.shape[1:])])
-        out["digest"] = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 16)
+        out = np.empty(len(block), dtype=[*FACTS, ("square", together.dtype, together.shape[1:])])
         out["square"] = together
+        out[FACT_NAMES] = np.array(list(facts), dtype=FACTS)
         return out
 
     @staticmethod
@@ -86,6 +106,18 @@ class DecodedImages:
 
         bad = [text for text in self._each(reason, self.sample_ids) if text]
         return UserError(f"{len(bad)} unreadable images: {listed(bad)}. Replace or remove them.")
+
+
+def _facts(pixels: Pixels) -> Facts:
+    return np.frombuffer(bytes.fromhex(pixel_digest(pixels)), np.uint8), levels(pixels), pixels.dtype == np.uint16
+
+
+def _only_facts(block: NDArray[Any]) -> NDArray[Any]:
+    """Copy the facts of a block of rows, without touching the squares between them."""
+    out = np.empty(len(block), dtype=FACTS)
+    for name in FACT_NAMES:
+        out[name] = block[name]
+    return out
 
 
 class _UnreadableError(Exception):

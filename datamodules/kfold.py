@@ -1,7 +1,6 @@
 """LightningDataModule with k-fold splits. A data set adds its rows, the reading of one image, and what images depend on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from datamodules.audit import audit
 from datamodules.augment import Augment
 from datamodules.decoded import DecodedImages
 from datamodules.images import Pixels
+from datamodules.intensity import Intensity, greys_note, scaled
+from datamodules.rows import Row
 from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
@@ -23,15 +24,6 @@ from experiment.core.tables import SampleTable
 from experiment.store.disk_cache import DiskCache
 
 SHOWN = 2**20  # pixels per batch where nothing is trained, such as 40 images of 160²: their activations fit into a CPU's cache
-
-
-@dataclass(frozen=True)
-class Row:
-    """One labelled image, before it is read."""
-
-    sample_id: str  # stable text, such as the path below the root
-    label: str  # class name
-    group: str | None = None  # patient, animal or block; None when not given
 
 
 class KFoldDataModule(FoldData):
@@ -51,6 +43,8 @@ class KFoldDataModule(FoldData):
         num_workers: processes that decode; worth it only where the cache has no room for the images.
         cache: folder for decoded images, memory-mapped from there; None keeps them in memory.
         cache_gb: size limit of that folder; larger data sets are decoded again in each epoch.
+        intensity: ``auto`` scales 16-bit images that use little of their range; ``native`` does not
+            (see `datamodules.intensity`).
 
     Raises:
         UserError: settings or data that cannot be used.
@@ -66,6 +60,7 @@ class KFoldDataModule(FoldData):
         num_workers: int = 0,
         cache: str | None = None,
         cache_gb: float = 20.0,
+        intensity: Intensity = "auto",
     ) -> None:
         super().__init__()
         for name, value, least in (("image_size", image_size, 32), ("batch_size", batch_size, 2)):
@@ -73,7 +68,7 @@ class KFoldDataModule(FoldData):
                 raise UserError(f"data.{name}={value} is not allowed; take {least} or more.")
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.shown = max(batch_size, min(SHOWN // image_size**2, 256))
-        self.positive, self.on_duplicate = positive, on_duplicate
+        self.positive, self.on_duplicate, self.intensity = positive, on_duplicate, intensity
         self.cache = None if cache is None else DiskCache(Path(cache), cache_gb, "data.cache_gb")
         self.augment = Augment(**(augment or {}))
         self._served: FrozenOutputs | None = None
@@ -92,6 +87,8 @@ class KFoldDataModule(FoldData):
 
     def picture(self, sample_id: str) -> NDArray[np.uint8]:
         pixels = self.read(sample_id)
+        if (samples := getattr(self, "samples", None)) is not None and samples.greys is not None:
+            pixels = scaled(pixels, samples.greys)
         return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
 
     def load(self) -> SampleTable:
@@ -105,7 +102,7 @@ class KFoldDataModule(FoldData):
             raise not_allowed("data.positive", positive, classes)
         ids = [row.sample_id for row in rows]
         described = {**self.source(ids), "sample_ids": ids, "code": code_digest(code_of([type(self)]))}
-        self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described)
+        self._decoded = DecodedImages(self.read, ids, self.image_size, self.cache, described, self.intensity)
         table = pd.DataFrame(
             {
                 "sample_id": ids,
@@ -115,7 +112,9 @@ class KFoldDataModule(FoldData):
             }
         )
         grouped = any(row.group is not None for row in rows)
-        self.samples = audit(SampleTable(table, classes, positive, grouped), self.on_duplicate)
+        self.samples = audit(SampleTable(table, classes, positive, grouped, self._decoded.greys), self.on_duplicate)
+        if note := greys_note(self._decoded.greys):
+            self.notes = [*self.notes, note]
         self._position = {sample: position for position, sample in enumerate(self.samples.sample_id)}
         return self.samples
 

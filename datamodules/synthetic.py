@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules import tem
-from datamodules.kfold import KFoldDataModule, Row
+from datamodules.kfold import KFoldDataModule
+from datamodules.rows import Row
 from datamodules.tem import draw_patient, render
 from experiment.core.errors import UserError
 from experiment.core.identity import file_digest

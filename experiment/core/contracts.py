@@ -40,6 +40,7 @@ class FoldData(LightningDataModule):
 
     samples: SampleTable
     split: Split
+    notes: Sequence[str] = ()  # what a user should know about what was read, in lines
     predict_parts: Sequence[Part] = ("val", "test")  # what `predict_dataloader` serves, one loader per part
 
     def set_split(self, split: Split) -> None:

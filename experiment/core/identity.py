@@ -14,6 +14,10 @@ NOT_IDENTITY: Mapping[str, Mapping[str, str]] = {
     "data": {
         "root": "the digest of the samples stands for where they were read from",
         "labels": "as root",
+        "columns": "as root",
+        "group_from": "as root",
+        "label_from": "as root",
+        "intensity": "the digest of each image is of its grey values as a model sees them",
         "num_workers": "batches come in the same order",
         "cache": "a place",
         "cache_gb": "computed again where it does not fit",

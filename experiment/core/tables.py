@@ -4,6 +4,7 @@ They are plain values and pandas, so that code that only reads results imports n
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,34 @@ from numpy.typing import NDArray
 Part = Literal["fit", "val", "test"]
 PARTS: tuple[Part, ...] = ("fit", "val", "test")
 MARKER = "finished.json"
+FULL = 65535  # white at 16 bits, the unit of grey values of all depths
+
+
+LARGE_SHARE = 0.5  # share of the images in one group, above which a score is mostly about that group
+
+
+def largest_group(group: Sequence[str] | NDArray[np.object_]) -> tuple[str, float]:
+    """Return the group with the most rows, and its share of them.
+
+    >>> largest_group(["a", "b", "b", "b"])
+    ('b', 0.75)
+    """
+    name, count = Counter(group).most_common(1)[0]
+    return name, count / len(group)
+
+
+@dataclass(frozen=True)
+class Greys:
+    """Which of the grey values that files can hold (0 to 65535, as of 16 bits) the images of a data set use."""
+
+    low: int  # value that a model sees as black
+    high: int  # value that a model sees as white
+    used: float  # share of all values between the darkest and the brightest of an image; median over images
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a model sees other values than the files hold."""
+        return (self.low, self.high) != (0, FULL)
 
 
 @dataclass(frozen=True)
@@ -28,6 +57,7 @@ class SampleTable:
     classes: tuple[str, ...]  # class names; the order defines ``target``
     positive: str  # class that sensitivity, F1 and similar metrics refer to
     grouped: bool  # False if the data set names no groups, so that each image is its own group
+    greys: Greys | None = None  # None if not recorded
 
     @property
     def positive_index(self) -> int:

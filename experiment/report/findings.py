@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiment.core.tables import LARGE_SHARE, Greys, largest_group
 from experiment.metrics.evidence import TESTED, Cohort, pair_of
 
 FEW_PATIENTS = 20  # with fewer, a cluster bootstrap has little to draw from
@@ -15,6 +16,7 @@ MISCALIBRATED = 0.05  # expected calibration error, above which to warn
 UNSTEADY = 0.05  # standard deviation of the AUROC over folds, above which to warn
 SHIFTED = 0.02  # difference of the folds' mean AUROC and the pooled AUROC, above which to warn
 STILL_FALLING = 0.05  # relative fall of the loss in the last epoch, above which training stopped too early
+LITTLE_USED = 0.25  # median share of the range of grey values that an image uses, below which to warn
 SURE = 0.05  # p-value, below which a difference is significant
 
 
@@ -71,6 +73,7 @@ def warnings(
     curves: Mapping[str, Mapping[str, pd.DataFrame]],
     gaps: Sequence[Mapping[str, Any]],
     built_in: bool,
+    greys: Greys | None = None,
 ) -> list[str]:
     """Return the reasons to distrust these numbers, most serious first, each with the number behind it.
 
@@ -89,6 +92,15 @@ def warnings(
             f"Only {cohort.clusters.count} patients (groups): intervals rest on few independent units, and the smallest "
             f"possible p-value is {2.0 ** (1 - cohort.clusters.count):.2g}."
         )
+    if cohort.grouped and (largest := largest_group(cohort.group))[1] > LARGE_SHARE:
+        reasons.append(f"Group {largest[0]} has {largest[1]:.0%} of the images: the scores are mostly about that patient.")
+    if greys is not None and greys.used < LITTLE_USED:
+        seen = (
+            f"values {greys.low} to {greys.high} were scaled to all of it, which images to come may exceed"
+            if greys.scaled
+            else "models saw them with little contrast"
+        )
+        reasons.append(f"Half of the images use at most {greys.used:.0%} of the range of grey values of their files: {seen}.")
     share = float(cohort.is_positive.mean())
     if min(share, float((~cohort.is_positive).mean())) < RARE_SHARE:
         reasons.append(

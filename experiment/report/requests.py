@@ -49,4 +49,5 @@ def _picture(run: Run) -> Picture | None:
     except UserError:
         return None
     assert isinstance(data, FoldData)
+    data.samples = run.samples  # its range of grey values, without reading all images
     return data.picture

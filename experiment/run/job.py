@@ -1,6 +1,6 @@
 """From a resolved config to a cross-validation that is ready to run: settings checked, images read, folds made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -8,7 +8,7 @@ from rich.console import Console
 from experiment.core.build import build
 from experiment.core.errors import not_allowed
 from experiment.core.job_context import in_sweep
-from experiment.core.tables import SampleTable
+from experiment.core.tables import LARGE_SHARE, SampleTable, largest_group
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
@@ -34,7 +34,7 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     check(recipe, config, scheme)
     validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
     if not in_sweep():
-        console.print(describe(validation.data.samples, validation.scheme), highlight=False)
+        console.print(describe(validation.data.samples, validation.scheme, validation.data.notes), highlight=False)
     return validation, recipe
 
 
@@ -47,16 +47,21 @@ def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None 
     return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracker, progress)
 
 
-def describe(samples: SampleTable, scheme: FoldScheme) -> str:
-    """Say what was read and how it is split, in two lines."""
+def describe(samples: SampleTable, scheme: FoldScheme, notes: Sequence[str] = ()) -> str:
+    """Say what was read and how it is split, in two lines, and in further ones what to look at."""
     counts = ", ".join(f"{name} {(samples.target == index).sum()}" for index, name in enumerate(samples.classes))
     groups = len(set(samples.group))
-    by = f"{groups} groups" if samples.grouped else "no groups given: each image is its own, so nothing keeps patients apart"
+    by = f"{groups} groups" if samples.grouped else "no groups"
     lines = [
         f"{len(samples.rows)} images: {counts}; positive class: {samples.positive} (data.positive); {by}",
         f"{scheme.k} folds{f' × {scheme.repeats} repeats' if scheme.repeats > 1 else ''}, "
-        + ("by group" if scheme.grouped else "by image"),
+        + ("by group" if scheme.grouped and samples.grouped else "by image"),
     ]
     if samples.grouped and not scheme.grouped:
         lines.append("warning: groups are ignored (folds=stratified); images of one group leak into the test parts")
-    return "\n".join(lines)
+    if not samples.grouped:
+        lines.append("warning: no groups given: each image is its own, so nothing keeps patients apart")
+    name, share = largest_group(samples.group)
+    if samples.grouped and share > LARGE_SHARE:
+        lines.append(f"warning: group {name} has {share:.0%} of the images; the score is mostly about that one")
+    return "\n".join([*lines, *(f"warning: {note}" for note in notes)])

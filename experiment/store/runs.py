@@ -16,7 +16,7 @@ While a fold is not finished, three hidden neighbours belong to it: ``.fold-3.le
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from experiment.core.code import Code, changed, code_digest
 from experiment.core.cost import Cost, cost
 from experiment.core.errors import UserError
 from experiment.core.identity import Record, digest
-from experiment.core.tables import MARKER, FinishedFold, SampleTable, Split
+from experiment.core.tables import MARKER, FinishedFold, Greys, SampleTable, Split
 from experiment.store.files import creating, remove, remove_temporary, replacing, write_text
 
 IDENTITY = "identity.json"
@@ -44,6 +44,8 @@ def write_samples(samples: SampleTable, path: Path) -> None:
     """Write the samples with their groups; the classes go into the file's metadata."""
     table = samples.rows.copy()
     table.attrs = {"classes": list(samples.classes), "positive": samples.positive, "grouped": samples.grouped}
+    if samples.greys is not None:
+        table.attrs["greys"] = asdict(samples.greys)
     table.to_parquet(path, index=False)
 
 
@@ -122,7 +124,8 @@ class Run:
     def samples(self) -> SampleTable:
         """All samples with their groups."""
         rows = pd.read_parquet(self.path / SAMPLES)
-        return SampleTable(rows, tuple(rows.attrs["classes"]), rows.attrs["positive"], rows.attrs["grouped"])
+        greys = Greys(**rows.attrs["greys"]) if "greys" in rows.attrs else None
+        return SampleTable(rows, tuple(rows.attrs["classes"]), rows.attrs["positive"], rows.attrs["grouped"], greys)
 
     @cached_property
     def placed(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from experiment.core.build import plain
 from experiment.core.errors import UserError, one_line
 from experiment.core.job_context import in_sweep
+from experiment.core.text import visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,13 +55,13 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
             message = explained(error)
             if args and in_sweep():
                 # The other trials go on, and the sweeper raises only the first error, at the end or not at all.
-                print(f"job {_job()} failed: {message or one_line(error)}", file=sys.stderr, flush=True)
+                print(visible(f"job {_job()} failed: {message or one_line(error)}"), file=sys.stderr, flush=True)
                 raise
             if message is None:
                 raise
         except KeyboardInterrupt:
             message = "interrupted; finished folds are kept. Run the same command to continue."
-        sys.exit(f"error: {message}")
+        sys.exit(visible(f"error: {message}"))
 
     return wrapped
 

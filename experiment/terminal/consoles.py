@@ -3,12 +3,27 @@
 import logging
 import sys
 import warnings
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
+
+from experiment.core.text import visible
+
+
+class PlainConsole(Console):
+    """Console that shows texts as they are: labels and file names are neither markup nor control sequences."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str("\n".join(map(visible, text.split("\n"))), **how)
+
 
 # A file or a pipe has no width of its own; 80 would cut a table of many models.
-out = Console(width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else 200)
+out = PlainConsole(width=None if sys.stdout.isatty() else 120)
+err = PlainConsole(stderr=True, width=None if sys.stderr.isatty() else 200)
 
 # Each message and why it cannot help a user of this program.
 SILENCED = {

@@ -64,6 +64,18 @@ def test_help_and_wrong_keys_need_nothing_heavy(tmp_path: Path, script: str, arg
     assert not modules & HEAVY
 
 
+@pytest.mark.parametrize(
+    ("header", "override", "told"),
+    [("image;label", "data.root=missing", "data.root=missing is not a folder"), ("a,b", "data.root=.", "no column 'image'")],
+)
+def test_a_wrong_folder_or_header_needs_nothing_heavy(tmp_path: Path, header: str, override: str, told: str) -> None:
+    (tmp_path / "labels.csv").write_text(f"{header}\n1,2\n")
+    modules, done = imported("train.py", tmp_path, "data=folder", override)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert not modules & HEAVY
+
+
 def test_wrong_folds_are_refused_without_lightning(tmp_path: Path) -> None:
     modules, done = imported("train.py", tmp_path, "folds.k=1")
     assert "folds.k=1 is not allowed" in done.stderr

@@ -289,9 +289,7 @@ def test_a_comma_after_every_row_does_not_shift_the_columns(root: Path) -> None:
     assert loaded(root).sample_id.tolist() == ["a.png", "b.png", "c.png", "d.png"]
 
 
-@pytest.mark.parametrize(
-    ("header", "missing"), [("file,label,group", "image"), ("image,class,group", "label"), ("image;label;group", "image")]
-)
+@pytest.mark.parametrize(("header", "missing"), [("file,label,group", "image"), ("image,class,group", "label")])
 def test_a_missing_column_is_named_with_the_columns_found(root: Path, header: str, missing: str) -> None:
     label(root, header, *GROUPED[1:])
     text = error_of(root)

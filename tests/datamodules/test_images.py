@@ -1,6 +1,7 @@
 """Images are read as stored: expected pixels are those that were written, by Pillow, tifffile or imagecodecs."""
 
 import io
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,3 +321,70 @@ def test_a_missing_file_is_refused_with_a_reason(tmp_path: Path, name: str) -> N
     text = refused(tmp_path / name)
     is_a_reason(text, tmp_path / name)
     assert "No such file" in text
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(written) (w) file\n"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp"])
+def test_a_program_that_is_named_like_an_image_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    (tmp_path / name).write_bytes(POSTSCRIPT)
+    assert refused(tmp_path / name) == "not one of PNG, JPEG, BMP, GIF, WEBP, TIFF"
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "gif", "webp"])
+def test_further_formats_are_read_as_pillow_decodes_them(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(GREY8).save(tmp_path / f"a.{suffix}", lossless=True)
+    read = read_image(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read if read.ndim == 2 else read[..., 0], GREY8)
+
+
+@pytest.mark.parametrize("pixels", [GREY8, GREY16], ids=["8-bit", "16-bit"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_the_content_and_not_the_name_decides_how_a_file_is_read(tmp_path: Path, pixels: Array, name: str) -> None:
+    for encoded in ("b.png", "b.tif"):
+        (write_png if encoded == "b.png" else write_tiff)(tmp_path / encoded, pixels)
+        (tmp_path / name).write_bytes((tmp_path / encoded).read_bytes())
+        stored_exactly(tmp_path / name, pixels)
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "WEBP"])
+def test_an_animation_is_refused(tmp_path: Path, form: str) -> None:
+    frames = [Image.fromarray(np.full((8, 8), 60 * number, np.uint8)) for number in range(3)]
+    frames[0].save(tmp_path / "a.png", form, save_all=True, append_images=frames[1:])
+    assert refused(tmp_path / "a.png") == "3 frames; one image per file is needed: save the one that counts"
+
+
+def test_a_tiff_whose_pages_lead_back_to_the_first_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff(path, GREY8)
+    content = bytearray(path.read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    after = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    content[after : after + 4] = content[4:8]
+    path.write_bytes(content)
+    assert "pages; one image per file is needed" in refused(path)
+
+
+def _huge_png() -> bytes:
+    """The header of a 16-bit PNG of 20000 × 20000 pixels, and no pixels."""
+    header = b"IHDR" + (20000).to_bytes(4) * 2 + b"\x10\0\0\0\0"
+    chunks = (header, b"IDAT" + zlib.compress(b"\0"), b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + b"".join((len(c) - 4).to_bytes(4) + c + zlib.crc32(c).to_bytes(4) for c in chunks)
+
+
+def test_images_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_huge_png())
+    assert "400000000 pixels" in refused(tmp_path / "a.png")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        empty = (b"" for _ in range(20))
+        file.write(empty, shape=(20000, 20000), dtype="uint8", rowsperstrip=1000, compression="zlib", photometric="minisblack")
+    assert "20000 × 20000 pixels; more than 179 million are not read" in refused(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_pixel_type_that_is_not_read_has_a_way_out(tmp_path: Path, dtype: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GREY8.astype(dtype), photometric="minisblack")
+    assert refused(tmp_path / "a.tif").endswith("convert it, for instance with Fiji: Image > Type > 16-bit")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiment.core.tables import Greys
 from experiment.report.findings import headline, pair_of, ranked, still_falling, warnings
 
 NAN = float("nan")
@@ -88,15 +89,16 @@ def test_a_pair_can_be_asked_for_from_either_side():
         pair_of(TWO, "net", "mean", "auroc")
 
 
-def cohort(positives=10, negatives=10, patients=40, grouped=True):
+def cohort(positives=10, negatives=10, patients=40, grouped=True, largest=1):
     truth = np.arange(positives + negatives) < positives
-    return SimpleNamespace(grouped=grouped, clusters=SimpleNamespace(count=patients), is_positive=truth)
+    group = np.array([f"p{max(0, image - largest + 1)}" for image in range(len(truth))], dtype=object)
+    return SimpleNamespace(grouped=grouped, clusters=SimpleNamespace(count=patients), is_positive=truth, group=group)
 
 
-def reasons(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False):
+def reasons(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False, greys=None):
     auroc = auroc or {"value": 0.8, "mean": 0.8, "sd": 0.01}
     scores = {title: {"auroc": auroc} for title in found["models"]}
-    return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in)
+    return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in, greys)
 
 
 def falling(*losses, column="val/loss"):
@@ -117,6 +119,13 @@ def test_nothing_is_told_where_nothing_is_wrong():
         ("built-in synthetic images", {"built_in": False}, {"built_in": True}),
         ("The data set names no patients", {"given": cohort(patients=5)}, {"given": cohort(patients=5, grouped=False)}),
         ("Only 19 patients", {"given": cohort(patients=20)}, {"given": cohort(patients=19)}),
+        ("Group p0 has 55% of the images", {"given": cohort(largest=10)}, {"given": cohort(largest=11)}),
+        (
+            "Half of the images use at most 6% of the range of grey values of their files: values 900 to 5080 were scaled",
+            {"greys": Greys(0, 65535, used=0.25)},
+            {"greys": Greys(900, 5080, used=0.0625)},
+        ),
+        ("models saw them with little contrast", {"greys": None}, {"greys": Greys(0, 65535, used=0.24)}),
         ("One class is rare (positives 19%)", {"given": cohort(20, 80)}, {"given": cohort(19, 81)}),
         ("One class is rare (positives 81%)", {"given": cohort(80, 20)}, {"given": cohort(81, 19)}),
         (

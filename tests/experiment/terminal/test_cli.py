@@ -66,3 +66,13 @@ def test_a_missing_value_says_how_to_give_it() -> None:
 
 def test_what_is_not_the_users_mistake_is_not_explained() -> None:
     assert explained(ZeroDivisionError()) is None
+
+
+def test_a_name_in_an_error_forges_no_second_line() -> None:
+    @one_line_errors
+    def main() -> None:
+        raise UserError("no file a\x1b[31m\nerror: fake.png")
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == r"error: no file a\x1b[31m\nerror: fake.png"
