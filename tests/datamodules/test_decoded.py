@@ -100,6 +100,6 @@ def test_another_size_and_other_code_are_another_entry(folder: Path, monkeypatch
     assert entries(folder) == 1
     load(folder, size=40)
     assert entries(folder) == 2
-    monkeypatch.setattr(kfold, "file_digest", lambda _: "the next version")
+    monkeypatch.setattr(kfold, "code_digest", lambda _: "the next version")
     load(folder)
     assert entries(folder) == 3
