@@ -1,8 +1,8 @@
 """File formats: which images are read, and how to convert others."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 TIFF = (".tif", ".tiff")
 SUFFIXES = (".png", ".jpg", ".jpeg", *TIFF, ".bmp", ".gif", ".webp")
@@ -37,4 +37,4 @@ def conversion(paths: Iterable[str]) -> str:
 
 
 def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
+    return os.path.splitext(path)[1].lower()

@@ -9,9 +9,11 @@ from experiment.core.errors import UserError, listed
 from experiment.core.text import visible
 
 
-def below_root(root: Path, image: str) -> str:
+def below_root(root: Path, images: Sequence[str]) -> list[str]:
     """Return one name for ``a.png``, ``./a.png`` and ``sub/../a.png``, independent of the path of the root."""
-    return Path(os.path.relpath(os.path.abspath(root / image), os.path.abspath(root))).as_posix()
+    top = os.path.abspath(root)
+    paths = [os.path.normpath(os.path.join(top, image)) for image in images]
+    return [path.removeprefix(f"{top}/") if path.startswith(f"{top}/") else os.path.relpath(path, top) for path in paths]
 
 
 def refuse_wrong_paths(root: Path, images: Sequence[str], source: str) -> None:

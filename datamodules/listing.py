@@ -60,10 +60,10 @@ class FolderListing:
             raise UserError(f"data.label_from is for folders without a labels file, and there is {file}; data.labels=null.")
         content = read_labels(file, self.columns)
         self.notes += content.notes
-        listed_rows = [replace(row, sample_id=self._as_path(row.sample_id)) for row in content.rows]
-        refuse_wrong_paths(self.root, [row.sample_id for row in listed_rows], f"{file} names")
-        rows = [replace(row, sample_id=below_root(self.root, row.sample_id)) for row in listed_rows]
-        images, labels = [row.sample_id for row in rows], [row.label for row in rows]
+        written = [self._as_path(row.sample_id) for row in content.rows]
+        refuse_wrong_paths(self.root, written, f"{file} names")
+        images, labels = below_root(self.root, written), [row.label for row in content.rows]
+        rows = [replace(row, sample_id=image) for row, image in zip(content.rows, images, strict=True)]
         if others := [image for image in images if not is_read(image)]:
             raise UserError(
                 f"{file} names images that are not read: {by_suffix(others)} ({listed(others, 3)}). {conversion(others)}"
