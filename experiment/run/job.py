@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build
+from experiment.core.folds import FoldScheme, Splits
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet

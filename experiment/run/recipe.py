@@ -11,8 +11,8 @@ import torch
 from experiment.core.build import build, class_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
+from experiment.core.folds import FoldScheme
 from experiment.core.identity import Record, decisive, digest
-from experiment.run.folds import FoldScheme
 from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
 

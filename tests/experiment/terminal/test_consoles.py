@@ -1,8 +1,8 @@
 import warnings
 from dataclasses import replace
 
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import SampleTable
-from experiment.run.folds import FoldScheme
 from experiment.run.job import describe
 from experiment.terminal.consoles import quiet
 
