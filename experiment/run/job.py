@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment.core.build import build
+from experiment.core.build import build, class_of
+from experiment.core.errors import UserError
 from experiment.core.folds import FoldScheme, Splits
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
@@ -25,6 +26,9 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
+    for key, setting in class_of(config["data"]).own_fold.items():
+        if key in config["data"]:
+            raise UserError(f"data.{key} chooses a fold in plain Lightning; in a command take {setting}.")
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
     check(recipe, config, scheme)

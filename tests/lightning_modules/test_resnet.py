@@ -36,8 +36,8 @@ def test_balanced_class_weights_are_those_of_the_fit_part(tiny_data: SyntheticDa
     absent = tiny_data.samples.rows.query("target == 0")["sample_id"].tolist()
     # val and test are all present: they must not count
     split = Split(0, 0, fit=(*present[:2], *absent[:6]), val=tuple(present[2:9]), test=tuple(present[9:]))
-    data = SimpleNamespace(samples=tiny_data.samples, split=split)
-    model = attached(resnet(class_weights="balanced"), datamodule=data)
+    tiny_data.set_split(split)
+    model = attached(resnet(class_weights="balanced"), datamodule=tiny_data)
     model.setup("fit")
     # n / (K · n_c) = 8 / (2 · 6) and 8 / (2 · 2)
     torch.testing.assert_close(model.class_weight, torch.tensor([2 / 3, 2.0]))
