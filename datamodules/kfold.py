@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ from datamodules.rows import Row
 from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import FoldData, FrozenOutputs
 from experiment.core.errors import UserError, not_allowed
-from experiment.core.tables import SampleTable
+from experiment.core.folds import FoldScheme
+from experiment.core.tables import Part, SampleTable
 from experiment.store.disk_cache import DiskCache
 
 SHOWN = 2**20  # pixels per batch where nothing is trained, such as 40 images of 160²: their activations fit into a CPU's cache
@@ -34,6 +35,9 @@ class KFoldDataModule(FoldData):
 
     A subclass implements `rows`, `read` and `source`.
 
+    The engine chooses the fold with `set_split`. In plain Lightning `setup` takes the one that `k`, `val`, `fold` and
+    `fold_seed` name: the fold ``repeat-0/fold-<fold>`` of a command with these ``folds.k``, ``folds.val`` and ``seed``.
+
     Args:
         image_size: side of the square that images are resized to, in pixels.
         batch_size: images a batch in training; where nothing is trained a batch is as large as is fast.
@@ -45,15 +49,21 @@ class KFoldDataModule(FoldData):
         cache_gb: size limit of that folder; larger data sets are decoded again in each epoch.
         intensity: ``auto`` scales 16-bit images that use little of their range; ``native`` does not
             (see `datamodules.intensity`).
+        k: number of folds.
+        val: share of each training part that is not fitted on.
+        fold: number of the fold, from 0.
+        fold_seed: seed of the folds.
 
     Raises:
         UserError: settings or data that cannot be used.
     """
 
+    own_fold: ClassVar[Mapping[str, str]] = {"k": "folds.k", "val": "folds.val", "fold": "folds.only", "fold_seed": "seed"}
+
     def __init__(
         self,
-        image_size: int,
-        batch_size: int = 32,
+        image_size: int = 224,
+        batch_size: int = 16,
         positive: str | None = None,
         augment: Mapping[str, Any] | None = None,
         on_duplicate: str = "error",
@@ -61,8 +71,14 @@ class KFoldDataModule(FoldData):
         cache: str | None = None,
         cache_gb: float = 20.0,
         intensity: Intensity = "auto",
+        k: int = FoldScheme.k,
+        val: float = FoldScheme.val,
+        fold: int = 0,
+        fold_seed: int = 0,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters()  # of the subclass too
+        self.scheme, self.fold, self.fold_seed = FoldScheme(k=k, val=val, only=[fold]), fold, fold_seed
         for name, value, least in (("image_size", image_size, 32), ("batch_size", batch_size, 2)):
             if value < least:
                 raise UserError(f"data.{name}={value} is not allowed; take {least} or more.")
@@ -118,6 +134,13 @@ class KFoldDataModule(FoldData):
         self._position = {sample: position for position, sample in enumerate(self.samples.sample_id)}
         return self.samples
 
+    def setup(self, stage: str) -> None:
+        """Load the samples and choose a fold, unless that has been done: in plain Lightning."""
+        if not hasattr(self, "samples"):
+            self.load()
+        if not hasattr(self, "split"):
+            self.set_split(self.scheme.selected(self.scheme.split(self.samples, self.fold_seed))[0])
+
     def images(self, positions: Sequence[int]) -> Tensor:
         """Return images by row number, (B, 1 or 3, S, S), uint8 or uint16."""
         return self._decoded.squares(positions)
@@ -141,6 +164,7 @@ class KFoldDataModule(FoldData):
         return {"image_size": self.image_size, "batch_size": self.shown}
 
     def _loader(self, sample_ids: Sequence[str], train: bool) -> DataLoader[Any]:
+        self._refuse_without("samples", "load()")
         positions = [self._position[sample] for sample in sample_ids]
         # The rest of an epoch may be one image, and batch norm cannot train on one.
         drop_last = train and len(positions) > self.batch_size
@@ -156,13 +180,26 @@ class KFoldDataModule(FoldData):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return batches of the fit part, shuffled and augmented."""
-        return self._loader(self.split.fit, train=True)
+        return self._loader(self._part("fit"), train=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return self.rows_loader(self.split.val)
+        return self.rows_loader(self._part("val"))
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        return self.rows_loader(self._part("test"))
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
-        return [self.rows_loader(getattr(self.split, part)) for part in self.predict_parts]
+        return [self.rows_loader(self._part(part)) for part in self.predict_parts]
+
+    def _part(self, part: Part) -> Sequence[str]:
+        """Return the samples of a part of the fold."""
+        self._refuse_without("split", "set_split()")
+        ids: Sequence[str] = getattr(self.split, part)
+        return ids
+
+    def _refuse_without(self, what: str, method: str) -> None:
+        if not hasattr(self, what):
+            raise UserError(f"the data module has no {what} yet; call setup(), or {method}, before its loaders.")
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Convert to float RGB in [0, 1] on the device, and augment batches of the fit part that train."""

@@ -28,11 +28,22 @@ class SyntheticDataModule(KFoldDataModule):
         patients: number of patients.
         difficulty: from 0 (large dark granules, few distractors, similar patients) to 1.
         seed: seed of the drawing, independent of the seed of the experiment.
+        image_size: side of the square images, in pixels.
+        positive: class that sensitivity and F1 refer to.
         settings: see `KFoldDataModule`.
     """
 
-    def __init__(self, images: int, patients: int, difficulty: float, seed: int = 0, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(
+        self,
+        images: int = 240,
+        patients: int = 30,
+        difficulty: float = 0.3,
+        seed: int = 0,
+        image_size: int = 96,
+        positive: str | None = "present",
+        **settings: Any,
+    ) -> None:
+        super().__init__(image_size, positive=positive, **settings)
         if not 2 <= patients <= images // 2:
             raise UserError(f"data.patients={patients} is not allowed; data.images={images} allow 2 to {images // 2}.")
         if not 0 <= difficulty <= 1:

@@ -1,16 +1,16 @@
 """The fine-tuning task: weighted cross-entropy, AdamW with discriminative rates, a schedule, metrics on val rows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
+from torchmetrics import MeanMetric
 
 from experiment.core.class_weights import balanced_weights, check_class_weights
-from experiment.core.contracts import Batch
+from experiment.core.contracts import Batch, FoldData, batch_metrics
 from experiment.core.errors import UserError, not_allowed
 from lightning_modules.feature_model import FeatureModel
 from lightning_modules.reading import Reading
@@ -34,7 +34,7 @@ class Classifier(FeatureModel):
         symmetries: predictions are averaged over this many symmetries of the square: 1, 4 or 8.
         lr: peak learning rate of the classifier and the last stage.
         layer_decay: ratio of each stage's learning rate to that of the next one (discriminative fine-tuning, Howard &
-            Ruder 2018): early layers are general and need little change. 1 trains all alike.
+            Ruder 2018): early layers are general and need little change. 1 trains all alike; 0.5 suits pretrained weights.
         weight_decay: of AdamW, on weight matrices only (biases, norms, tokens and position embeddings are left alone).
         schedule: ``one_cycle`` (Smith & Topin 2018), ``cosine`` or ``constant``, stepped by batch.
         warmup: share of the steps in which one_cycle rises.
@@ -50,19 +50,22 @@ class Classifier(FeatureModel):
     def __init__(
         self,
         classes: Sequence[str],
-        trunk: Mapping[str, Any],
-        freeze_until: str | None,
-        pooling: Sequence[str],
-        symmetries: int,
-        lr: float,
-        layer_decay: float,
-        weight_decay: float,
-        schedule: str,
-        warmup: float,
-        class_weights: str,
-        label_smoothing: float,
+        trunk: Mapping[str, Any] | None = None,
+        freeze_until: str | None = None,
+        pooling: Sequence[str] = ("mean",),
+        symmetries: int = 8,
+        lr: float = 5e-4,
+        layer_decay: float = 1.0,
+        weight_decay: float = 0.05,
+        schedule: str = "one_cycle",
+        warmup: float = 0.25,
+        class_weights: str = "balanced",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters()  # of the subclass too
+        # The checkpoint holds the weights; where they came from must not be needed to load it.
+        self.hparams["trunk"] = {**(trunk or {}), "weights": None}
         if schedule not in SCHEDULES:
             raise not_allowed("model.schedule", schedule, SCHEDULES)
         check_class_weights("model.class_weights", class_weights)
@@ -75,14 +78,12 @@ class Classifier(FeatureModel):
                 "layer_decay above 0 and up to 1, weight_decay of 0 or more."
             )
         self.classes = tuple(classes)
-        self.trunk = Trunk(**trunk)
+        self.trunk = Trunk(**(trunk or {}))
         self.trunk.freeze(freeze_until)
         self.reading = Reading(self.trunk, [self.trunk.taps[-1].name], pooling, symmetries)
         self.class_weight: Tensor
         self.register_buffer("class_weight", torch.ones(len(classes)), persistent=False)
-        k = len(classes)
-        metrics = {"auroc": MulticlassAUROC(k), "balanced_accuracy": MulticlassAccuracy(k, average="macro")}
-        self.val_metrics = MetricCollection(metrics, prefix="val/")  # type: ignore[arg-type]
+        self.val_metrics = batch_metrics(len(classes), "val/")
         self.val_loss = MeanMetric()
 
     @classmethod
@@ -96,14 +97,22 @@ class Classifier(FeatureModel):
         return {"trunk.weights": weights_digest(**config["trunk"])}
 
     def setup(self, stage: str) -> None:
-        """Set the class weights from the fit part of the fold."""
-        if stage == "fit" and self.hparams["class_weights"] == "balanced":
+        """Set the class weights from the fit part of the fold.
+
+        Raises:
+            UserError: the Trainer has other data, whose classes cannot be counted.
+        """
+        if stage in ("fit", "validate") and self.hparams["class_weights"] == "balanced":
             data = self.trainer.datamodule  # type: ignore[attr-defined]
+            if not isinstance(data, FoldData):
+                raise UserError(
+                    "model.class_weights=balanced counts the classes of a data module of this project; with others take none."
+                )
             target = torch.tensor(data.samples.select(data.split.fit)["target"].to_numpy())
             self.class_weight.copy_(balanced_weights(target, len(self.classes)))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return class scores of single views, (B, 3, H, H) to (B, K), float32."""
+        """Return class scores of single views, (B, 3, H, H) to (B, K), float32 or better."""
         raise NotImplementedError
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -124,10 +133,22 @@ class Classifier(FeatureModel):
 
     def _loss(self, logits: Tensor, target: Tensor) -> Tensor:
         smoothing: float = self.hparams["label_smoothing"]
-        return nn.functional.cross_entropy(logits, target, self.class_weight, label_smoothing=smoothing)
+        weight = self.class_weight.to(logits.dtype)
+        return nn.functional.cross_entropy(logits, target, weight, label_smoothing=smoothing)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW, with a group per stage with and without weight decay, and the schedule."""
+        """Return AdamW, with a group per stage with and without weight decay, and the schedule.
+
+        Groups have names, such as ``stage3/decay``: the first stage is 0, and the classifier belongs to the last.
+
+        Raises:
+            UserError: a schedule without a last step, or weights in float16.
+        """
+        if self.dtype == torch.float16:
+            raise UserError(
+                "trainer.precision=16-true is not allowed in training: AdamW divides by numbers that are 0 in float16; take "
+                "16-mixed or bf16-true."
+            )
         hp, depths, exempt = self.hparams, self.trunk.depths(), self.trunk.without_decay()
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
@@ -136,17 +157,28 @@ class Classifier(FeatureModel):
                 decays = bare not in exempt if bare != name else parameter.ndim > 1
                 groups.setdefault((depths.get(bare, 0), decays), []).append(parameter)
         rates = [hp["lr"] * hp["layer_decay"] ** depth for depth, _ in groups]
+        last = max(depths.values())
         optimizer = torch.optim.AdamW(
             [
-                {"params": parameters, "lr": rate, "weight_decay": hp["weight_decay"] if decays else 0.0}
-                for ((_, decays), parameters), rate in zip(groups.items(), rates, strict=True)
+                {
+                    "name": f"stage{last - depth}/{'decay' if decays else 'no_decay'}",
+                    "params": parameters,
+                    "lr": rate,
+                    "weight_decay": hp["weight_decay"] if decays else 0.0,
+                }
+                for ((depth, decays), parameters), rate in zip(groups.items(), rates, strict=True)
             ],
             fused=not self.trainer.gradient_clip_val,  # Lightning does not clip for a fused optimiser
         )
-        steps = int(self.trainer.estimated_stepping_batches)
         scheduler: torch.optim.lr_scheduler.LRScheduler
         if hp["schedule"] == "constant":
             return optimizer
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise UserError(
+                f"model.schedule={hp['schedule']} needs a last step, but trainer.max_epochs=-1 has none; take "
+                "model.schedule=constant, or a number of epochs."
+            )
+        steps = int(self.trainer.estimated_stepping_batches)
         if hp["schedule"] == "cosine":
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         else:

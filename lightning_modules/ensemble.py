@@ -33,7 +33,12 @@ class EnsembleEvaluator(FoldModel):
     built_on: ClassVar[tuple[str, ...]] = ("members", "network")
 
     def __init__(
-        self, classes: Sequence[str], combiner: str, class_weights: str, calibration: str, inputs: Sequence[str] = ()
+        self,
+        classes: Sequence[str],
+        combiner: str = "logit_mean",
+        class_weights: str = "balanced",
+        calibration: str = "none",
+        inputs: Sequence[str] = (),
     ) -> None:
         super().__init__()
         _check_combiner(combiner)
@@ -111,7 +116,15 @@ class EnsembleEvaluator(FoldModel):
         self.members = nn.ModuleDict({name: members[name] for name in self.member_names})
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return probabilities, (B, 3, H, H) to (B, K)."""
+        """Return probabilities, (B, 3, H, H) to (B, K).
+
+        Raises:
+            UserError: the members are missing.
+        """
+        if not self.members:
+            raise UserError(
+                "this ensemble is without its members; experiment.run.fitted_model.load_model loads a finished fold with them."
+            )
         return self._combined(torch.stack([self.members[name](images).double() for name in self.member_names]))
 
     def configure_optimizers(self) -> None:

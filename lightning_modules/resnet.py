@@ -21,29 +21,24 @@ class ResNet(Classifier):
         task: see `Classifier`.
 
     Example:
-        >>> model = ResNet(
-        ...     ["absent", "present"], trunk={"library": "torchvision", "name": "resnet18", "weights": None}, dropout=0.0,
-        ...     freeze_until=None, pooling=["mean"], symmetries=8, lr=5e-4, layer_decay=0.5, weight_decay=0.05,
-        ...     schedule="one_cycle", warmup=0.25, class_weights="balanced", label_smoothing=0.0,
-        ... ).eval()
+        >>> model = ResNet(["absent", "present"]).eval()
         >>> model(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 2])
     """
 
-    def __init__(self, classes: Sequence[str], trunk: Mapping[str, Any], dropout: float, **task: Any) -> None:
+    def __init__(
+        self, classes: Sequence[str], trunk: Mapping[str, Any] | None = None, dropout: float = 0.0, **task: Any
+    ) -> None:
         super().__init__(classes, trunk, **task)
         if not 0 <= dropout < 1:
             raise UserError(f"model.dropout={dropout} is not allowed; take 0 or more, below 1.")
-        self.save_hyperparameters()
-        # The checkpoint holds the weights; where they came from must not be needed to load it.
-        self.hparams["trunk"] = {**trunk, "weights": None}
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.reading.features, len(classes))
 
     def from_features(self, features: Tensor) -> Tensor:
         """Return probabilities from the pooled last tap; the classifier is linear, so this averages logits over views."""
         with torch.autocast(features.device.type, enabled=False):
-            out: Tensor = self.head(features.float())
+            out: Tensor = self.head(features.to(self.head.weight.dtype))
         return out.softmax(dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -51,9 +46,9 @@ class ResNet(Classifier):
         return self.from_features(average_views(lambda view: self._read(self.trunk.last_map(view)), images, self.symmetries))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return class scores of single views, (B, 3, H, H) to (B, K), float32."""
+        """Return class scores of single views, (B, 3, H, H) to (B, K), float32 or better."""
         out: Tensor = self.head(self.dropout(self._read(self.trunk.last_map(images))))
-        return out.float()
+        return out.to(torch.promote_types(out.dtype, torch.float32))
 
     def _read(self, last: Tensor) -> Tensor:
         return self.reading.pooled({self.reading.last: last})

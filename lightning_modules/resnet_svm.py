@@ -33,8 +33,8 @@ class ResNetSVM(FeatureModel):
         taps: layers whose pooled outputs are the skip features, joined in this order; None takes four, evenly spaced.
         pooling: of each tap over space, of `taps.POOLINGS`.
         symmetries: features are averaged over this many symmetries of the square: 1, 4 or 8.
-        features_from: ``finetuned`` reads the fold's own fine-tuned network (the model's ``network``), ``pretrained`` the
-            trunk as its weights came.
+        features_from: ``finetuned`` reads the fold's own fine-tuned network (the model's ``network``; without the engine
+            `take_shared` takes its trunk), ``pretrained`` the trunk as its weights came.
         svm: arguments of `SVMSettings`.
         inputs: names of the models this one is built on, set by the engine.
     """
@@ -45,23 +45,24 @@ class ResNetSVM(FeatureModel):
     def __init__(
         self,
         classes: Sequence[str],
-        trunk: Mapping[str, Any],
-        taps: Sequence[str] | None,
-        pooling: Sequence[str],
-        symmetries: int,
-        features_from: str,
-        svm: Mapping[str, Any],
+        trunk: Mapping[str, Any] | None = None,
+        taps: Sequence[str] | None = None,
+        pooling: Sequence[str] = ("mean", "max", "std"),
+        symmetries: int = 8,
+        features_from: str = "finetuned",
+        svm: Mapping[str, Any] | None = None,
         inputs: Sequence[str] = (),
     ) -> None:
         super().__init__()
         _check_source(features_from)
         self.save_hyperparameters()
         # The checkpoint holds the weights; where they came from must not be needed to load it.
-        self.hparams["trunk"] = {**trunk, "weights": None}
+        self.hparams["trunk"] = {**(trunk or {}), "weights": None}
         self.classes = tuple(classes)
-        self.settings = SVMSettings(**svm)
-        weights = trunk["weights"] if features_from == "pretrained" else None  # the fold's network brings its own
-        self.trunk = Trunk(**{**trunk, "weights": weights}).requires_grad_(False)
+        self.settings = SVMSettings(**(svm or {}))
+        # the fold's fine-tuned network brings its own weights
+        self.trunk = Trunk(**(trunk or {}) if self.same_in_all_folds else self.hparams["trunk"]).requires_grad_(False)
+        self.has_trunk = self.same_in_all_folds
         self.reading = Reading(self.trunk, taps, pooling, symmetries)
         self.head = SVMHead(self.reading.features, len(self.classes))
 
@@ -94,7 +95,7 @@ class ResNetSVM(FeatureModel):
             state = saved["state_dict"]
             trunk = {key.removeprefix("trunk."): v for key, v in state.items() if key.startswith("trunk.")}
             try:
-                self.trunk.load_state_dict(trunk, assign=True)
+                self.take_shared(trunk)
             except RuntimeError as error:
                 raise UserError(f"the trunk of {name} is not that of resnet_svm; give both the same trunk.") from error
             self.trunk.freeze(saved["hyper_parameters"].get("freeze_until"))
@@ -110,8 +111,26 @@ class ResNetSVM(FeatureModel):
         return self.trunk.state_dict() if self.same_in_all_folds else {}
 
     def take_shared(self, state: Mapping[str, Tensor]) -> None:
-        """Load what `shared` returned."""
+        """Load a trunk's state: what `shared` returned, or in plain Lightning that of a fine-tuned ResNet."""
         self.trunk.load_state_dict(state, assign=True)
+        self.has_trunk = True
+
+    def setup(self, stage: str) -> None:
+        """Refuse to read a network that was not fine-tuned.
+
+        Raises:
+            UserError: ``features_from=finetuned`` without a network.
+        """
+        if not self.has_trunk:
+            raise UserError(
+                "model.features_from=finetuned reads a fine-tuned network; without the engine give its trunk with "
+                "take_shared(resnet.trunk.state_dict()), or take features_from=pretrained."
+            )
+
+    def on_fit_start(self) -> None:
+        """End the fit before its first epoch, whatever the number of epochs."""
+        if self.trainer.max_epochs:
+            self.trainer.should_stop = True
 
     @property
     def same_in_all_folds(self) -> bool:

@@ -86,7 +86,7 @@ def fit_svm(
         >>> target = np.arange(60) % 2
         >>> features = rng.normal(size=(60, 3)).astype(np.float32) + 3 * target[:, None]
         >>> patient = np.array([f"patient {row // 6}" for row in range(60)], dtype=object)
-        >>> settings = SVMSettings("rbf", [0.1, 1], 1.0, 5, "balanced", exact_max=4000, nystroem=1000)
+        >>> settings = SVMSettings("rbf", C=[0.1, 1], gamma=1.0)
         >>> svm = fit_svm(features, target, patient, np.ones(60, dtype=bool), 2, settings, seed=0)
         >>> svm.solver, svm.held_out.shape, bool(svm.chosen["inner_auroc"] > 0.95)
         ('exact RBF kernel', (60, 2), True)

@@ -1,10 +1,12 @@
 """A fitted SVM as a module: saved with the checkpoint, run on the module's device, differentiable."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from experiment.core.errors import UserError
 from lightning_modules.svm import FittedSVM
 
 BUFFERS = ("center", "scale", "support", "dual", "intercept", "gamma", "slope", "offset")
@@ -32,6 +34,7 @@ class SVMHead(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
+        self.rbf = False  # the kernel; no branch on a tensor, so that the model can be exported
         machines = classes if classes > 2 else 1
         shapes = {
             "center": (features,), "scale": (features,), "support": (0, features), "dual": (machines, 0),
@@ -42,6 +45,7 @@ class SVMHead(nn.Module):
 
     def fill(self, svm: FittedSVM) -> None:
         """Copy the numbers of a fitted SVM into the buffers."""
+        self.rbf = svm.gamma > 0
         for name in BUFFERS:
             setattr(self, name, torch.as_tensor(getattr(svm, name), dtype=torch.float64, device=self.gamma.device))
 
@@ -50,14 +54,26 @@ class SVMHead(nn.Module):
         for name in ("support", "dual"):
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(saved, device=self.gamma.device))
+        if (gamma := state_dict.get(f"{prefix}gamma")) is not None:
+            self.rbf = bool(gamma > 0)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # float64 whatever the precision of the module: ``fn`` says the device
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+
     def decision(self, features: Tensor) -> Tensor:
-        """Return the decision values of the machines: (B, F) to (B, M), float64."""
+        """Return the decision values of the machines: (B, F) to (B, M), float64.
+
+        Raises:
+            UserError: there is no fitted SVM.
+        """
+        if not self.support.shape[0]:
+            raise UserError("the SVM has not been fitted; fit the model with the callback callbacks.fit_svm.FitSVM first.")
         with torch.autocast(features.device.type, enabled=False):
             x = (features.double() - self.center) / self.scale
             products = x @ self.support.T
-            if self.gamma > 0:
+            if self.rbf:
                 squared = x.square().sum(1, keepdim=True) + self.support.square().sum(1) - 2 * products
                 products = torch.exp(-self.gamma * squared.clamp_min(0))
             return products @ self.dual.T + self.intercept

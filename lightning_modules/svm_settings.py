@@ -28,13 +28,13 @@ class SVMSettings:
         UserError: a value is not allowed.
     """
 
-    kernel: str
-    C: float | Sequence[float]
-    gamma: float | Sequence[float]
-    inner_folds: int
-    class_weights: str
-    exact_max: int
-    nystroem: int
+    kernel: str = "rbf"
+    C: float | Sequence[float] = (0.1, 1, 10, 100)
+    gamma: float | Sequence[float] = (0.0625, 0.25, 1)
+    inner_folds: int = 5
+    class_weights: str = "balanced"
+    exact_max: int = 4000
+    nystroem: int = 1000
 
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:

@@ -26,14 +26,14 @@ class Trunk(nn.Module):
         weights: ``default`` or another name of the library, the path of a state dict, or None for random weights.
 
     Example:
-        >>> trunk = Trunk("torchvision", "resnet18", None)
+        >>> trunk = Trunk("torchvision", "resnet18", weights=None)
         >>> [(tap.name, tap.channels, tap.stride) for tap in trunk.taps][-1]
         ('layer4', 512, 32)
         >>> trunk.maps(torch.rand(1, 3, 64, 64))["layer4"].shape
         torch.Size([1, 512, 2, 2])
     """
 
-    def __init__(self, library: str, name: str, weights: str | None) -> None:
+    def __init__(self, library: str = "torchvision", name: str = "resnet18", weights: str | None = None) -> None:
         super().__init__()
         network = build_network(library, name, weights)
         self.name, self.taps, self.stages, self.net = name, network.taps, network.stages, network.module
@@ -89,11 +89,16 @@ class Trunk(nn.Module):
         """
         if self.starts_behind is not None:
             return self._onward(images, self._position(self.starts_behind) + 1, last)
+        if not images.is_floating_point():
+            raise UserError(
+                f"images of type {images.dtype} are not allowed; take float RGB in [0, 1]: a Trainer makes them if it gets "
+                "the data module itself, not its loaders."
+            )
         x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         try:
             if self.stages is not None:
                 return self._onward(x, 0, last)
-            return {tap.name: output for tap, output in zip(self.taps, self.net(x), strict=True)}
+            return {tap.name: output for tap, output in zip(self.taps, self.net(self._as_weights(x)), strict=True)}
         except AssertionError as error:  # timm's networks of one image size say it this way
             raise UserError(f"trunk.name={self.name}: {error} Set data.image_size to a size that it takes.") from error
 
@@ -101,13 +106,17 @@ class Trunk(nn.Module):
         """Run the stages of a chain from number `start` up to the tap `last`."""
         assert self.stages is not None
         end = len(self.taps) if last is None else self._position(last) + 1
-        out = {}
+        out, x = {}, self._as_weights(x)
         for tap, stage in zip(self.taps[start:end], self.stages[start:end], strict=True):
             for name in stage:
                 x = self.net.get_submodule(name)(x)
             # some networks of timm put channels last
             out[tap.name] = x if x.shape[1] == tap.channels else x.permute(0, 3, 1, 2)
         return out
+
+    def _as_weights(self, x: Tensor) -> Tensor:
+        """Return `x` in the precision of the weights (``precision=64-true``), unless autocast chooses it."""
+        return x if torch.is_autocast_enabled(x.device.type) else x.to(self.mean.dtype)
 
     def last_map(self, images: Tensor) -> Tensor:
         """Return the output of the last tap, (B, C, h, w)."""

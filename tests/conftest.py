@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from datamodules.synthetic import SyntheticDataModule
-from experiment.run.folds import FoldScheme, Splits
+from experiment.core.folds import FoldScheme, Splits
 from experiment.terminal import consoles as terminal
 
 terminal.quiet()

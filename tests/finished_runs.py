@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import SampleTable, predictions
 from experiment.metrics.scores import scores_by_part, summarise
-from experiment.run.folds import FoldScheme
 from experiment.store.runs import IDENTITY, SAMPLES, Run, write_samples
 
 

@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.build import plain
+from experiment.core.folds import FoldScheme
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.folds import FoldScheme
 from experiment.run.recipe import plan
 from experiment.store.results import Result
 from experiment.terminal.consoles import err

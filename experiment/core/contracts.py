@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 
 from experiment.core.tables import FinishedFold, Part, SampleTable, Split
 
@@ -35,9 +37,17 @@ class FrozenOutputs(Protocol):
         """Return the output for each image in its symmetry, (B, C, h, w)."""
 
 
+def batch_metrics(classes: int, prefix: str) -> MetricCollection:
+    """Return AUROC and balanced accuracy, which take probabilities (B, K) and class indices (B,) batch by batch."""
+    metrics = {"auroc": MulticlassAUROC(classes), "balanced_accuracy": MulticlassAccuracy(classes, average="macro")}
+    return MetricCollection(metrics, prefix=prefix)  # type: ignore[arg-type]
+
+
 class FoldData(LightningDataModule):
     """A LightningDataModule that serves one fold at a time. `datamodules.kfold` implements it."""
 
+    # constructor arguments that choose a fold in plain Lightning, and the keys of a command that do
+    own_fold: ClassVar[Mapping[str, str]] = {}
     samples: SampleTable
     split: Split
     notes: Sequence[str] = ()  # what a user should know about what was read, in lines
@@ -118,6 +128,18 @@ class FoldModel(LightningModule):
 
     def take_shared(self, state: Mapping[str, Tensor]) -> None:
         """Load what `shared` returned."""
+
+    def on_test_epoch_start(self) -> None:
+        """Start new metrics. `Trainer.test` is for use without the engine, which computes all metrics from tables."""
+        self.test_metrics = batch_metrics(len(self.classes), "test/").to(self.device)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score the same probabilities that `predict_step` returns."""
+        self.test_metrics.update(self(batch["image"]).float(), batch["target"])
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of all batches."""
+        self.log_dict(self.test_metrics.compute())
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> tuple[list[str], Tensor]:
         """Return sample ids and probabilities (B, K), float32."""

@@ -9,10 +9,10 @@ from PIL import Image
 
 from experiment.core.contracts import FoldData, KnowsTruth
 from experiment.core.errors import UserError
+from experiment.core.folds import Splits
 from experiment.core.tables import Split
 from experiment.explain.heat_maps import heat_maps, overlay, peaks_inside
 from experiment.run.fitted_model import load_model
-from experiment.run.folds import Splits
 from experiment.store.runs import Run
 
 BATCH = 8  # images per heat map call: gradients of an ensemble over eight symmetries take memory

@@ -15,13 +15,13 @@ from experiment.core.code import Code, code_of
 from experiment.core.contracts import FoldData, LearnsFromTables
 from experiment.core.environment import environment
 from experiment.core.errors import UserError, listed
+from experiment.core.folds import FoldScheme, Splits
 from experiment.core.identity import Record, decisive, digest, kind_of
 from experiment.core.seeds import seed_for
 from experiment.core.tables import FinishedFold, Split
 from experiment.core.timing import recording
 from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import scores_by_part
-from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import return_memory
 from experiment.run.merge import merge
 from experiment.run.recipe import Recipe

@@ -11,6 +11,7 @@ from pytorch_lightning import LightningModule, Trainer
 
 from experiment.core.code import code_digest, code_of
 from experiment.core.contracts import Batch, FoldData, ReadsFeatures
+from experiment.core.errors import UserError
 from experiment.core.timing import stage
 from experiment.store.disk_cache import DiskCache, computed
 
@@ -86,7 +87,8 @@ def inference(trainer: Trainer, model: LightningModule) -> Iterator[None]:
 
 
 def data_of(trainer: Trainer) -> FoldData:
-    """Return the data module of a trainer that is running."""
+    """Return the data module of a trainer that is running. Raises UserError if it has another kind of data."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, FoldData)
+    if not isinstance(data, FoldData):
+        raise UserError("this model reads its images by rows; give the Trainer a data module of this project, not loaders.")
     return data

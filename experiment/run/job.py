@@ -5,12 +5,12 @@ from typing import Any
 
 from rich.console import Console
 
-from experiment.core.build import build
-from experiment.core.errors import not_allowed
+from experiment.core.build import build, class_of
+from experiment.core.errors import UserError, not_allowed
+from experiment.core.folds import FoldScheme, Splits
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import LARGE_SHARE, SampleTable, largest_group
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
@@ -29,6 +29,9 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     quiet()
     if config["reuse"] not in REUSE:
         raise not_allowed("reuse", config["reuse"], REUSE)
+    for key, setting in class_of(config["data"]).own_fold.items():
+        if key in config["data"]:
+            raise UserError(f"data.{key} chooses a fold in plain Lightning; in a command take {setting}.")
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=scheme.val > 0)
     check(recipe, config, scheme)

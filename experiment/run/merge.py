@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 
 from experiment.core.cost import cost
+from experiment.core.folds import Splits
 from experiment.core.tables import SampleTable
 from experiment.metrics.evidence import Cohort, intervals
 from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import summarise
-from experiment.run.folds import Splits
 from experiment.run.recipe import Recipe
 from experiment.store.files import replacing, write_text
 from experiment.store.results import Result

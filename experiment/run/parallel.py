@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from experiment.core.folds import Splits
 from experiment.core.tables import Split
 from experiment.run.cores import cores
 from experiment.run.cross_validation import CrossValidation, Missing, Work, one_by_one
-from experiment.run.folds import Splits
 from experiment.run.job import loaded
 from experiment.run.recipe import Recipe
 from experiment.run.tasks import Finish, Key, Task, run_tasks

@@ -12,8 +12,8 @@ from experiment.core.build import build, class_of
 from experiment.core.code import Code, code_digest, code_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
+from experiment.core.folds import FoldScheme
 from experiment.core.identity import OBSERVERS, Record, decisive, digest, kind_of
-from experiment.run.folds import FoldScheme
 from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
 

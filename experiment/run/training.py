@@ -113,7 +113,7 @@ def fit(
             default_root_dir=folder,
             enable_checkpointing=_any_checkpoint(callbacks),
         )
-        epochs = (trainer.max_epochs or 0) - (unfinished.epochs if unfinished else 0)
+        epochs = max(0, (trainer.max_epochs or 0) - (unfinished.epochs if unfinished else 0))  # -1 has no number
         with stage("train", epochs * len(data.split.fit)):
             trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if trainer.interrupted:

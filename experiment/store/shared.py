@@ -17,7 +17,7 @@ def tensor_digest(state: Mapping[str, Tensor]) -> str:
     content = hashlib.blake2b(digest_size=16)
     for name, value in sorted(state.items()):
         content.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        content.update(value.detach().cpu().contiguous().numpy().data)
+        content.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)  # NumPy has no bfloat16
     return content.hexdigest()
 
 

@@ -91,6 +91,9 @@ def explained(error: Exception) -> str | None:
 
     if isinstance(error, UserError):
         return str(error)
+    # Lightning's own words for wrong settings, and for a package that a setting needs: raised without naming a module
+    if type(error).__name__ == "MisconfigurationException" or (isinstance(error, ModuleNotFoundError) and not error.name):
+        return " ".join(str(error).split())
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _of_launcher(error)
     cause: Any = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error

@@ -11,8 +11,8 @@ from tiny import READING, RESNET, SVM, TRUNK
 from callbacks.cache_frozen import CacheFrozen
 from callbacks.fit_svm import FitSVM
 from datamodules.synthetic import SyntheticDataModule
+from experiment.core.folds import Splits
 from experiment.run.features import FeatureReader
-from experiment.run.folds import Splits
 from experiment.store.disk_cache import DiskCache
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM

@@ -10,8 +10,8 @@ from tiny import READING, SVM, TRUNK
 from callbacks.fit_svm import FitSVM
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
+from experiment.core.folds import Splits
 from experiment.core.seeds import seed_for
-from experiment.run.folds import Splits
 from lightning_modules.resnet_svm import ResNetSVM
 from lightning_modules.trunk import Trunk
 

@@ -1,17 +1,28 @@
 """Every file in conf/ says what it is for and composes, and so does every command that the README shows."""
 
+import inspect
 import re
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from tiny import TRAINER
 from torchvision.models import resnet18
 
-from experiment.core.build import plain
-from experiment.run.recipe import plan
+from datamodules.augment import Augment
+from datamodules.synthetic import SyntheticDataModule
+from experiment.core.build import class_of, plain
+from experiment.core.folds import Splits
+from experiment.run.recipe import ENGINE_KEYS, plan
+from experiment.run.training import fit, make_callbacks
+from lightning_modules.resnet import ResNet
+from lightning_modules.svm_settings import SVMSettings
+from lightning_modules.trunk import Trunk
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -80,3 +91,48 @@ def test_both_members_of_the_default_ensemble_read_one_network() -> None:
 def test_own_images_start_from_imagenet_and_built_in_ones_download_nothing() -> None:
     assert composed().trunk.weights is None
     assert composed("data=folder", *DATA).trunk.weights == "default"
+
+
+def test_the_callback_of_watch_yaml_runs_as_its_header_says(
+    tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    command = re.findall(r"python train\.py (.*)", (CONF / "callbacks" / "watch.yaml").read_text())[0]
+    callbacks = plain(composed(*shlex.split(command)))["callbacks"]
+    assert set(callbacks) == {"learning_rate", "device_stats"}
+    tiny_data.set_split(next(iter(tiny_splits)))
+    short = {**TRAINER, "max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
+    fit(ResNet(["absent", "present"]), tiny_data, short, make_callbacks(callbacks, has_val=True), None, tmp_path)
+    assert (tmp_path / "model.ckpt").is_file()
+
+
+def differing(config: Mapping[str, Any], kind: Callable[..., Any], parts: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """The values of a config that are not the constructor's defaults; `parts` are built from nested sections."""
+    defaults: dict[str, Any] = {}
+    for one in reversed(inspect.getmro(kind)) if inspect.isclass(kind) else [kind]:
+        if "__init__" in vars(one) and one is not object:
+            defaults |= {name: p.default for name, p in inspect.signature(one).parameters.items()}
+    found = {}
+    for key, value in config.items():
+        if key in parts:
+            found |= {f"{key}.{name}": v for name, v in differing(value, parts[key], {}).items()}
+        elif value != (list(default) if isinstance(default := defaults[key], tuple) else default):
+            found[key] = value
+    return found
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+def test_constructors_of_models_have_the_defaults_of_their_yaml(model: str) -> None:
+    config = plain(composed(f"model={model}"))["model"]
+    kind = class_of(config)
+    settings = {key: value for key, value in config.items() if key not in (*ENGINE_KEYS, *kind.built_on, "_target_")}
+    assert settings, "or nothing is compared"
+    assert differing(settings, kind, {"trunk": Trunk, "svm": SVMSettings}) == {}
+
+
+@pytest.mark.parametrize("data", sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+def test_constructors_of_data_modules_have_the_defaults_of_their_yaml(data: str) -> None:
+    config = plain(composed(f"data={data}", "++data.root=DIR"))["data"]
+    kind = class_of(config)
+    # the folder is the user's, the cache is next to the runs
+    settings = {key: value for key, value in config.items() if key not in ("_target_", "root", "cache")}
+    assert differing(settings, kind, {"augment": Augment}) == {}

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from datamodules.kfold import KFoldDataModule
 from experiment.core.build import build, plain
 from experiment.core.contracts import FoldData
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import Split
-from experiment.run.folds import FoldScheme
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SIZE = 32

@@ -13,10 +13,10 @@ from hydra import compose, initialize_config_dir
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.build import plain
 from experiment.core.contracts import Batch
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import probability_columns
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.fitted_model import load_model
-from experiment.run.folds import FoldScheme
 from experiment.run.recipe import plan
 from experiment.store.results import Result
 from experiment.terminal.consoles import err

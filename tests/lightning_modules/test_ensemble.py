@@ -10,6 +10,8 @@ from experiment.core.tables import predictions
 from experiment.metrics.calibration import slope_and_intercept
 from experiment.metrics.combiners import COMBINERS, NEED_VAL
 from lightning_modules.ensemble import EnsembleEvaluator
+from lightning_modules.resnet import ResNet
+from lightning_modules.resnet_svm import ResNetSVM
 
 CLASSES = ["absent", "present"]
 
@@ -95,3 +97,23 @@ def test_calibration_learns_from_val_rows() -> None:
     assert said == "calibration=val learns from val rows; calibration=none does not"
     with pytest.raises(UserError, match=r"model.calibration=test is not allowed; allowed: none, val"):
         EnsembleEvaluator(CLASSES, "mean", "balanced", "test", inputs=["a", "b"])
+
+
+def test_without_its_members_it_says_what_loads_them() -> None:
+    with pytest.raises(UserError, match=r"without its members; experiment.run.fitted_model.load_model"):
+        EnsembleEvaluator(CLASSES, inputs=["a", "b"])(torch.zeros(1, 3, 8, 8))
+
+
+def test_the_whole_ensemble_can_be_exported() -> None:
+    torch.manual_seed(0)
+    svm = ResNetSVM(CLASSES, symmetries=1, features_from="pretrained", svm={"C": 1, "gamma": 1})
+    features, target = np.random.default_rng(0).normal(size=(24, svm.reading.features)).astype(np.float32), np.arange(24) % 2
+    group = np.arange(24).astype(str).astype(object)
+    svm.fit_head(features, target, group, np.zeros(24, dtype=bool), [str(row) for row in range(24)], seed=0)
+    ensemble = EnsembleEvaluator(CLASSES, inputs=["resnet", "svm"])
+    ensemble.attach({"resnet": ResNet(CLASSES, symmetries=1), "svm": svm})
+    ensemble.eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        exported = torch.export.export(ensemble, (images,)).module()
+        torch.testing.assert_close(exported(images), ensemble(images))

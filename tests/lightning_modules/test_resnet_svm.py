@@ -3,12 +3,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from tiny import READING, RESNET, SVM, TRUNK
 
+from callbacks.fit_svm import FitSVM
+from datamodules.synthetic import SyntheticDataModule
 from experiment.core.errors import UserError
+from experiment.core.folds import Splits
 from experiment.core.tables import FinishedFold
 from lightning_modules.resnet import ResNet
 from lightning_modules.resnet_svm import ResNetSVM
+from lightning_modules.trunk import Trunk
 
 CLASSES = ["absent", "present"]
 
@@ -81,3 +86,26 @@ def test_fewer_rows_are_scored_when_the_network_has_seen_the_others(monkeypatch:
 def test_an_unknown_source_says_what_is_allowed() -> None:
     with pytest.raises(UserError, match="finetuned, pretrained"):
         resnet_svm(features_from="scratch")
+
+
+@pytest.mark.parametrize("options", [{}, {"max_epochs": 2}, {"fast_dev_run": True}])
+def test_a_plain_trainer_fits_it_without_a_gradient_step_whatever_the_epochs(
+    options: dict[str, object], tiny_data: SyntheticDataModule, tiny_splits: Splits, tmp_path: Path
+) -> None:
+    tiny_data.set_split(next(iter(tiny_splits)))
+    model = resnet_svm(features_from="pretrained", svm={**SVM, "C": 1, "gamma": 1})
+    model.training_step = lambda *_: pytest.fail("a training step")  # type: ignore[method-assign]
+    trainer = Trainer(
+        accelerator="cpu", callbacks=[FitSVM()], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path, **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+    trainer.fit(model, tiny_data)
+    assert 0 <= trainer.test(model, tiny_data, verbose=False)[0]["test/auroc"] <= 1
+
+
+def test_alone_it_needs_the_trunk_of_a_fine_tuned_network() -> None:
+    model = resnet_svm(features_from="finetuned")
+    with pytest.raises(UserError, match=r"give its trunk with take_shared\(resnet.trunk.state_dict\(\)\)"):
+        model.setup("fit")
+    model.take_shared(Trunk(**TRUNK).state_dict())  # type: ignore[arg-type]
+    model.setup("fit")

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
+from experiment.core.errors import UserError
 from lightning_modules.svm import FittedSVM
 from lightning_modules.svm_head import SVMHead
 
@@ -40,3 +42,25 @@ def test_mixed_precision_does_not_reach_the_kernel() -> None:
         assert torch.equal(head.decision(x), head.decision(x))
         mixed = head.decision(x)
     assert torch.equal(mixed, head.decision(x))
+
+
+def test_a_module_in_lower_precision_keeps_the_kernel_in_float64() -> None:
+    head = SVMHead(2, 2)
+    head.fill(by_hand(gamma=0.1))
+    x = torch.tensor([[3.0, 1.0]])
+    before = head(x)
+    assert torch.equal(torch.nn.Sequential(head).to(torch.bfloat16)(x), before)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.1])
+def test_the_kernel_comes_back_with_the_state(gamma: float) -> None:
+    head, other = SVMHead(2, 2), SVMHead(2, 2)
+    head.fill(by_hand(gamma))
+    other.load_state_dict(head.state_dict())
+    x = torch.tensor([[3.0, 1.0]])
+    assert torch.equal(other(x), head(x))
+
+
+def test_without_a_fitted_svm_there_is_no_answer() -> None:
+    with pytest.raises(UserError, match="the SVM has not been fitted; fit the model with the callback"):
+        SVMHead(2, 2)(torch.zeros(1, 2))

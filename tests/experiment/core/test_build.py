@@ -5,34 +5,34 @@ from omegaconf.errors import MissingMandatoryValue
 
 from experiment.core.build import build, class_of, plain, relocated
 from experiment.core.errors import UserError
-from experiment.run.folds import FoldScheme, Splits
+from experiment.core.folds import FoldScheme, Splits
 
 
 def test_a_config_becomes_the_object_it_names():
-    assert build({"_target_": "experiment.run.folds.FoldScheme", "k": 3, "val": 0.2}) == FoldScheme(k=3, val=0.2)
+    assert build({"_target_": "experiment.core.folds.FoldScheme", "k": 3, "val": 0.2}) == FoldScheme(k=3, val=0.2)
 
 
 def test_lists_arrive_as_plain_lists():
-    config = OmegaConf.create({"_target_": "experiment.run.folds.FoldScheme", "only": [0, 1]})
+    config = OmegaConf.create({"_target_": "experiment.core.folds.FoldScheme", "only": [0, 1]})
     assert type(build(config).only) is list
 
 
 def test_further_arguments_are_passed_as_they_are():
     table = pd.DataFrame({"a": [1]})
-    built = build({"_target_": "experiment.run.folds.Splits"}, table=table)
+    built = build({"_target_": "experiment.core.folds.Splits"}, table=table)
     assert isinstance(built, Splits)
     assert built.table is table
 
 
 def test_what_the_class_says_of_a_bad_value_is_told_in_one_line():
     with pytest.raises(UserError, match=r"folds\.k=1 is not allowed") as caught:
-        build({"_target_": "experiment.run.folds.FoldScheme", "k": 1})
+        build({"_target_": "experiment.core.folds.FoldScheme", "k": 1})
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_argument_is_named():
     with pytest.raises(UserError, match=r"FoldScheme.*'folds_count'") as caught:
-        build({"_target_": "experiment.run.folds.FoldScheme", "folds_count": 5})
+        build({"_target_": "experiment.core.folds.FoldScheme", "folds_count": 5})
     assert "\n" not in str(caught.value)
 
 
@@ -53,11 +53,11 @@ def test_code_outside_the_trusted_packages_is_not_run(target):
 
 def test_a_class_that_does_not_exist_is_a_user_error():
     with pytest.raises(UserError, match=r"experiment\.run\.folds\.NoSuchScheme"):
-        build({"_target_": "experiment.run.folds.NoSuchScheme"})
+        build({"_target_": "experiment.core.folds.NoSuchScheme"})
 
 
 def test_the_class_of_a_config_is_found():
-    assert class_of({"_target_": "experiment.run.folds.FoldScheme", "k": 3}) is FoldScheme
+    assert class_of({"_target_": "experiment.core.folds.FoldScheme", "k": 3}) is FoldScheme
 
 
 def test_a_class_outside_the_trusted_packages_is_not_handed_out(tmp_path, monkeypatch):
@@ -69,7 +69,7 @@ def test_a_class_outside_the_trusted_packages_is_not_handed_out(tmp_path, monkey
 
 def test_asking_for_a_class_that_does_not_exist_is_a_user_error():
     with pytest.raises(UserError, match="NoSuchScheme"):
-        class_of({"_target_": "experiment.run.folds.NoSuchScheme"})
+        class_of({"_target_": "experiment.core.folds.NoSuchScheme"})
 
 
 def test_plain_values_are_resolved():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import predictions
 from experiment.metrics import evidence
 from experiment.metrics.scores import summarise
@@ -12,7 +13,6 @@ from experiment.report.checklist import ITEMS, checklist
 from experiment.report.content import gather
 from experiment.report.method_facts import spanned
 from experiment.report.result_facts import FACTS, facts
-from experiment.run.folds import FoldScheme
 from experiment.store.runs import Run, write_samples
 
 CLAIM = [str(number) for number in range(1, 45)]

@@ -18,12 +18,12 @@ from rich.console import Console
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import FinishedFold, predictions
 from experiment.metrics.bootstrap import Bootstrap
 from experiment.metrics.evidence import Cohort
 from experiment.report.evidence_file import Numbers
 from experiment.run.cross_validation import CrossValidation
-from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe, plan
 from experiment.store.attempt import failure
 from experiment.store.lease import Lease

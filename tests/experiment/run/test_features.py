@@ -9,8 +9,8 @@ from pytorch_lightning import Trainer
 from tiny import FAMILIES, READING, RESNET, SVM, TRUNK
 
 from datamodules.synthetic import SyntheticDataModule
+from experiment.core.folds import Splits
 from experiment.run.features import FeatureReader
-from experiment.run.folds import Splits
 from experiment.store.disk_cache import DiskCache
 from lightning_modules.feature_model import FeatureModel
 from lightning_modules.resnet import ResNet

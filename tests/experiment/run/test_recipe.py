@@ -6,8 +6,8 @@ from tiny import READING, RESNET, SVM, TRUNK
 from torchvision.models import resnet18
 
 from experiment.core.errors import UserError
+from experiment.core.folds import FoldScheme
 from experiment.core.identity import digest
-from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe, check, plan
 
 TRAINER = {

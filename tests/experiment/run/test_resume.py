@@ -18,7 +18,7 @@ from torch import nn
 
 from datamodules.synthetic import SyntheticDataModule
 from experiment.core.contracts import Batch, FoldModel
-from experiment.run.folds import Splits
+from experiment.core.folds import Splits
 from experiment.run.random_state import random_state, set_random_state
 from experiment.run.resume import Unfinished
 from experiment.run.training import fit

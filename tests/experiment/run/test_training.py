@@ -8,9 +8,9 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from tiny import RESNET, TRAINER
 
 from datamodules.synthetic import SyntheticDataModule
+from experiment.core.folds import Splits
 from experiment.core.identity import NOT_IDENTITY
 from experiment.core.tables import Split
-from experiment.run.folds import Splits
 from experiment.run.training import fit, make_callbacks, make_trainer, predict
 from lightning_modules.resnet import ResNet
 

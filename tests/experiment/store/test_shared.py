@@ -19,6 +19,12 @@ def test_another_name_shape_type_or_value_is_another_state() -> None:
     assert len({tensor_digest(state) for state in states}) == len(states)
 
 
+def test_a_type_that_numpy_lacks_has_a_digest_of_its_bytes() -> None:
+    value = torch.tensor([1.0, 2.0], dtype=torch.bfloat16)
+    expected = hashlib.blake2b(b"a(2,)torch.bfloat16" + value.view(torch.int16).numpy().tobytes(), digest_size=16)
+    assert tensor_digest({"a": value}) == expected.hexdigest()
+
+
 def test_a_change_in_place_is_seen() -> None:
     value = torch.zeros(4)
     before = tensor_digest({"a": value})

@@ -7,9 +7,9 @@ import pytest
 
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import predictions
 from experiment.run.cross_validation import CrossValidation, one_by_one
-from experiment.run.folds import FoldScheme
 from experiment.run.recipe import Recipe
 from experiment.sweep.ledger import Ledger
 from experiment.sweep.trial import RacedOutError, trial

@@ -1,6 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from experiment.core.errors import UserError
 from experiment.terminal.cli import explained, one_line_errors
@@ -28,6 +29,15 @@ def test_our_own_mistakes_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+@pytest.mark.parametrize("error", [MisconfigurationException("too few\n batches"), ModuleNotFoundError("too few batches")])
+def test_what_lightning_says_of_a_setting_comes_in_one_line(error: Exception) -> None:
+    assert explained(error) == "too few batches"
+
+
+def test_an_import_that_fails_keeps_its_traceback() -> None:
+    assert explained(ModuleNotFoundError("No module named 'experimnt'", name="experimnt")) is None
 
 
 def test_whoever_asks_for_tracebacks_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:

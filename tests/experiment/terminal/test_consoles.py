@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from rich.table import Table
 
+from experiment.core.folds import FoldScheme
 from experiment.core.tables import SampleTable
-from experiment.run.folds import FoldScheme
 from experiment.run.job import describe
 from experiment.terminal.consoles import PlainConsole, quiet
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiment.core import folds as module
 from experiment.core.errors import UserError
+from experiment.core.folds import FoldScheme, Splits, check_splits
 from experiment.core.tables import Split
-from experiment.run import folds as module
-from experiment.run.folds import FoldScheme, Splits, check_splits
 
 # 11 patients of unequal size, 485 images, 69 (14 %) positive; the last patient has a single positive image.
 SIZES = (90, 70, 60, 55, 45, 40, 35, 30, 25, 20, 15)
