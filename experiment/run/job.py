@@ -6,8 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build
+from experiment.core.errors import UserError
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
+from experiment.metrics.objective import objectives
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme, Splits
 from experiment.run.hardware import keep_freed_memory
@@ -15,6 +17,11 @@ from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
 
+SECTIONS = (
+    "data", "folds", "trunk", "trainer", "callbacks", "model", "logger", "sweep", "recommended", "paths",
+    "seed", "objective", "keep_epoch_s",
+)  # fmt: skip
+OPTIONAL = ("built_in_images",)
 SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
 
@@ -25,6 +32,8 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
+    _check_keys(config)
+    objectives(config["objective"])  # names are checked
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
@@ -32,6 +41,16 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     if not in_sweep():
         console.print(describe(validation.data.samples, validation.scheme), highlight=False)
     return validation, recipe
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    """Refuse unknown keys at the top level, which `+key=` adds and nothing would read, and missing ones."""
+    for key in config:
+        if key not in (*SECTIONS, *OPTIONAL):
+            raise UserError(f"there is no setting {key}, so +{key}= would do nothing; allowed: {', '.join(SECTIONS)}.")
+    for key in SECTIONS:
+        if key not in config:
+            raise UserError(f"the command leaves no {key}, which a job needs; leave out ~{key} or {key}=null.")
 
 
 def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None = None) -> CrossValidation:
