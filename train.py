@@ -19,7 +19,7 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
     """Check the settings, read and split the images, finish every fold of every model, publish and print the results.
 
     Returns:
-        The objective: one number, or as many as are named. None where it is not defined.
+        The objective: one number, or as many as are named. None where it is not defined, and with `trainer.fast_dev_run`.
     """
     enter_job()
     if config.get("listing"):  # mistakes in a folder are found before anything heavy is imported
@@ -27,6 +27,7 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
     preload(config)
     gc.disable()  # imports make no garbage, and looking for it takes a fifth of their time
     from experiment.metrics.objective import of_run
+    from experiment.run.fast_dev_run import run_one_batch
     from experiment.run.job import prepare
     from experiment.run.parallel import work_of
     from experiment.run.publish import present
@@ -37,6 +38,9 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         gc.freeze()  # nor do later collections look through what was imported; once, or a sweep's trials would stay
         atexit.register(gc.unfreeze)  # libraries in C++ report what is never collected as leaks
     gc.enable()
+    if config["trainer"].get("fast_dev_run"):
+        out.print(run_one_batch(config, err), highlight=False)
+        return None
     validation, recipe = prepare(config, err)
     try:
         with trial(validation, recipe) as racing:

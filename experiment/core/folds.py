@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
-from experiment.core.partition import group_counts, partition
+from experiment.core.partition import even_sizes, group_counts, partition
 from experiment.core.seeds import seed_for
 from experiment.core.tables import PARTS, SampleTable, Split
 
@@ -106,8 +106,10 @@ class FoldScheme:
         for attempt in range(ATTEMPTS):
             spare = 2 if self.val else 1  # groups of each class: one for fit, one for val
             folds = partition(counts, [1 / self.k] * self.k, spare, seed_for(seed, repeat, attempt, "folds"))
-            parts = []
-            for fold in range(self.k) if folds is not None else ():
+            if folds is None:
+                continue
+            folds, parts = even_sizes(folds, counts, spare), []
+            for fold in range(self.k):
                 part = np.where(folds == fold, "test", "fit").astype(object)
                 if self.val:
                     training = np.flatnonzero(folds != fold)

@@ -10,6 +10,7 @@ from experiment.core.errors import UserError, not_allowed
 from experiment.core.folds import FoldScheme, Splits
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import LARGE_SHARE, SampleTable, largest_group
+from experiment.metrics.objective import objectives
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
@@ -17,6 +18,11 @@ from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
 
 REUSE = ("same_code", "always", "never")  # of finished folds
+SECTIONS = (
+    "data", "folds", "trunk", "trainer", "callbacks", "model", "logger", "sweep", "recommended", "paths",
+    "seed", "objective", "reuse", "keep_epoch_s",
+)  # fmt: skip
+OPTIONAL = ("built_in_images", "listing")
 SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
 
@@ -27,11 +33,13 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
-    if config["reuse"] not in REUSE:
-        raise not_allowed("reuse", config["reuse"], REUSE)
+    _check_keys(config)
     for key, setting in class_of(config["data"]).own_fold.items():
         if key in config["data"]:
             raise UserError(f"data.{key} chooses a fold in plain Lightning; in a command take {setting}.")
+    if config["reuse"] not in REUSE:
+        raise not_allowed("reuse", config["reuse"], REUSE)
+    objectives(config["objective"])  # names are checked
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
@@ -39,6 +47,16 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     if not in_sweep():
         console.print(describe(validation.data.samples, validation.scheme, validation.data.notes), highlight=False)
     return validation, recipe
+
+
+def _check_keys(config: Mapping[str, Any]) -> None:
+    """Refuse unknown keys at the top level, which `+key=` adds and nothing would read, and missing ones."""
+    for key in config:
+        if key not in (*SECTIONS, *OPTIONAL):
+            raise UserError(f"there is no setting {key}, so +{key}= would do nothing; allowed: {', '.join(SECTIONS)}.")
+    for key in SECTIONS:
+        if key not in config:
+            raise UserError(f"the command leaves no {key}, which a job needs; leave out ~{key} or {key}=null.")
 
 
 def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None = None) -> CrossValidation:

@@ -94,6 +94,8 @@ def fit(
     Raises:
         UserError: the processes of ``trainer=ddp`` have too few rows for a batch.
     """
+    if not config.get("max_epochs"):
+        config = {**config, "fast_dev_run": False}  # it would train for an epoch
     several = is_ddp(config) and bool(config.get("max_epochs"))
     if several:  # timing, the tracker's logger and resuming need this process
         data.trainer = None  # that of the fold before

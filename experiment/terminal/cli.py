@@ -31,9 +31,22 @@ def command(config_name: str) -> Callable[[Callable[[dict[str, Any]], R]], Calla
             return main(plain(config))
 
         composed: Callable[[], R] = hydra.main(config_path=str(CONF), config_name=config_name)(job)
-        return one_line_errors(composed)  # finds mistakes in the command line
+
+        @functools.wraps(main)
+        @one_line_errors  # finds mistakes in the command line
+        def typed() -> R:
+            sys.argv[1:] = [_without_null_group(argument) for argument in sys.argv[1:]]
+            return composed()
+
+        return typed
 
     return decorated
+
+
+def _without_null_group(argument: str) -> str:
+    """Return ``~experiment`` for ``experiment=null``: configs say null where no option is chosen, and Hydra cannot read it."""
+    group = argument.removesuffix("=null")
+    return f"~{group}" if group != argument and (CONF / group).is_dir() else argument
 
 
 def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:

@@ -43,9 +43,10 @@ SILENCED = {
 
 
 def quiet() -> None:
-    """Silence the libraries' notes that are listed above, and Lightning's banner about devices."""
+    """Silence the libraries' notes that are listed above, and Lightning's banner about devices; not its profilers."""
     for message in SILENCED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)
     for fabric in ("lightning.fabric", "lightning_fabric"):
         logging.getLogger(fabric).setLevel(logging.WARNING)

@@ -344,3 +344,24 @@ def test_help_names_the_groups_and_their_options(tmp_path: Path) -> None:
         options = sorted(path.stem for path in group.glob("*.yaml"))
         assert not options or re.search(rf"^{group.name}: {', '.join(options)}$", done.stdout, re.MULTILINE)
     names(done.stdout, "trunk:", "data:", "folds:", "model:", "trainer:")
+
+
+# --- what stands at the top level
+
+
+def test_an_objective_that_does_not_exist(error_of: ErrorOf) -> None:
+    names(error_of(*SMALL, "objective=val/acc"), "objective=val/acc is not allowed", "val/accuracy", "test/auroc", "seconds")
+
+
+@pytest.mark.parametrize("key", ["ckpt_path", "nonsense"])
+def test_a_key_that_nothing_reads(error_of: ErrorOf, key: str) -> None:
+    names(error_of(*SMALL, f"+{key}=1"), f"there is no setting {key}", "allowed: data, folds")
+
+
+def test_a_section_that_a_job_needs(error_of: ErrorOf) -> None:
+    names(error_of(*SMALL, "model=null"), "leaves no model", "leave out ~model or model=null")
+
+
+def test_null_stands_for_no_option_as_in_the_config(error_of: ErrorOf) -> None:
+    with pytest.raises(AssertionError, match="training began"):
+        error_of(*SMALL, "experiment=null", "sweep/space=null")

@@ -57,6 +57,13 @@ def test_each_option_composes(path: Path) -> None:
     assert composed(f"{group}={option}") is not None
 
 
+@pytest.mark.parametrize("path", sorted((CONF / "debug").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_debug_job_is_one_fold_in_one_process_apart_from_real_runs(path: Path) -> None:
+    config = composed(f"debug={path.stem}")
+    assert (config.folds.only, config.folds.parallel, config.paths.runs) == ([0], 1, "runs/debug")
+    assert config.paths.cache == "runs/debug/cache"
+
+
 def commands() -> list[str]:
     texts = [(ROOT / "README.md").read_text(), *(path.read_text() for path in CONF.rglob("*.yaml"))]
     found = [match.split("   ")[0].strip() for text in texts for match in re.findall(r"python train\.py(.*)", text)]

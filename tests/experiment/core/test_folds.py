@@ -1,4 +1,5 @@
 import doctest
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,28 @@ def test_every_part_holds_every_class(make_samples, cohort, seed):
     for split in FoldScheme(k=k).split(samples, seed):
         for part in (split.fit, split.val, split.test):
             assert set(samples.select(part)["target"]) == set(range(len(counts[0])))
+
+
+@pytest.mark.parametrize("k", [4, 5, 7, 8, 10])
+def test_test_parts_of_single_images_are_of_one_size(make_samples, k):
+    # scikit-learn's test_stratified_kfold_ratios, with three classes of 890, 100 and 10 images
+    samples = make_samples([(890, 100, 10)], grouped=False)
+    splits = list(FoldScheme(k=k).split(samples, 0))
+    sizes = [len(split.test) for split in splits]
+    assert max(sizes) - min(sizes) <= 1
+    for name, images in enumerate((890, 100, 10)):
+        tested = [(samples.select(split.test)["target"] == name).sum() for split in splits]
+        assert set(tested) <= {images // k, -(-images // k)}
+
+
+def test_names_of_three_classes_do_not_change_the_folds(make_samples):
+    counts = [(3, 1, 0), (0, 2, 2), (1, 1, 1), (2, 0, 2)] * 6
+    for order in itertools.permutations(range(3)):
+        renamed = [tuple(group[old] for old in order) for group in counts]
+        tested = [
+            groups_tested(split, samples) for samples in [make_samples(renamed)] for split in FoldScheme().split(samples, 1)
+        ]
+        assert tested == [groups_tested(split, make_samples(counts)) for split in FoldScheme().split(make_samples(counts), 1)]
 
 
 @given(cohorts(), SEEDS)
