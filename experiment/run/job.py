@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build
-from experiment.core.job_context import in_sweep
+from experiment.core.job_context import command_settings, in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme, Splits
@@ -14,6 +14,7 @@ from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
+from experiment.tracking.configured import trackers
 
 SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
@@ -28,6 +29,7 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
+    config = {**config, "command": command_settings()}
     validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
     if not in_sweep():
         console.print(describe(validation.data.samples, validation.scheme), highlight=False)
@@ -38,9 +40,9 @@ def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None 
     """Build the parts of a checked config and read the images; in a worker the `splits` are those of the first process."""
     quiet()
     keep_freed_memory()
-    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    data, scheme, tracking = build(config["data"]), build(config["folds"]), trackers(config["logger"])
     samples = data.load()
-    return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracker, progress)
+    return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracking, progress)
 
 
 def describe(samples: SampleTable, scheme: FoldScheme) -> str:

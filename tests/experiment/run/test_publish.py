@@ -8,7 +8,7 @@ from experiment.metrics import evidence
 from experiment.run import publish as publishing
 from experiment.run.publish import publish
 from experiment.store.results import Result
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Trackers
 
 OBJECTIVE = "val/balanced_accuracy"
 
@@ -60,7 +60,7 @@ def results(tmp_path, make_samples, monkeypatch):
 
 def test_the_report_is_written_once_beside_the_last_run(results, written):
     page = results[-1].run.path / "report.html"
-    first, again = publish(results, Data(), Tracker(), OBJECTIVE), publish(results, Data(), Tracker(), OBJECTIVE)
+    first, again = publish(results, Data(), Trackers(), OBJECTIVE), publish(results, Data(), Trackers(), OBJECTIVE)
     assert first == again == page
     assert written == [page.parent]
 
@@ -96,7 +96,7 @@ def test_a_tracker_that_failed_is_told_again(results, written):
 
 
 def test_a_tracker_that_was_not_there_before_is_told_and_the_other_is_not_forgotten(results, written):
-    publish(results, Data(), Tracker(), OBJECTIVE)
+    publish(results, Data(), Trackers(), OBJECTIVE)
     first, second = StandIn(), StandIn()
     second.name = "second"
     publish(results, Data(), first, OBJECTIVE)
@@ -125,7 +125,7 @@ def test_nothing_is_published_while_folds_are_missing(results, written):
 
 
 def test_the_report_holds_every_model(results):
-    text = publish(results, Data(), Tracker(), OBJECTIVE).read_text()
+    text = publish(results, Data(), Trackers(), OBJECTIVE).read_text()
     assert all(f"<tr><th>{result.title}</th>" in text for result in results)
 
 

@@ -15,7 +15,7 @@ from experiment.sweep.ledger import Ledger
 from experiment.sweep.trial import RacedOutError, trial
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Trackers
 
 K = 4
 
@@ -61,7 +61,7 @@ def job(tiny_data, tmp_path, monkeypatch):
             "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {}, "callbacks": {}, "settings": settings,
             "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
         }  # fmt: skip
-        return CrossValidation(tiny_data, scheme.split(tiny_data.samples, 7), scheme, whole, Tracker(), Progress(err))
+        return CrossValidation(tiny_data, scheme.split(tiny_data.samples, 7), scheme, whole, Trackers(), Progress(err))
 
     made.fitted = fitted  # type: ignore[attr-defined]
     return made

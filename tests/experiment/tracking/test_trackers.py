@@ -49,7 +49,7 @@ def test_a_csv_summary_replaces_the_one_before(tmp_path):
 
 
 def test_no_tracker_yields_no_logger_and_writes_nothing(tmp_path):
-    tracker = Tracker()
+    tracker = Trackers()
     with tracker.fold(tmp_path, FOLD, {}) as logger:
         assert logger is None
         tracker.fold_scores(logger, {"auroc": 0.5})
