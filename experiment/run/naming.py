@@ -8,7 +8,7 @@ from experiment.core.identity import NOT_IDENTITY
 from experiment.run.recipe import Recipe
 
 SECTIONS = ("model", "trunk", "trainer", "callbacks", "folds", "data", "seed", "experiment")  # that decide numbers
-# Choices that the model's name, the tag of the data set or nothing at all says better, and settings of folds that decide nothing.
+# Choices that the names of the model and of the data set say, and what decides nothing.
 NOT_NAMED = ("model", "data", "trainer", "model.name", "folds.only", "folds.parallel")
 
 

@@ -65,7 +65,12 @@ def publish(
         return None
     file = results[-1].run.path / "report.html"
     shown = [*zip(results, tracked, strict=True)][0 if trackers.all_of(tracked[-1]) else -1 :]
-    unseen = [(tracker, *one) for one in shown for tracker in trackers.members if _name(tracker, one[1]) not in _seen_by(one[1])]
+    unseen = [
+        (tracker, result, one)
+        for result, one in shown
+        for tracker in trackers.members
+        if _name(tracker, one) not in _seen_by(one)
+    ]
     if not unseen and (file.exists() or not page):
         return file if file.exists() else None
     content = gather(Run.load(results[-1].run.path).with_inputs())

@@ -1,4 +1,4 @@
-"""Any logger of Lightning as a tracker: TensorBoard, MLflow, CSV files, …"""
+"""Any logger of Lightning as a tracker: TensorBoard, MLflow, CSV files and others."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -31,12 +31,11 @@ class LightningTracker(Tracker):
         self.name, self.config = name, logger
         try:
             build(logger)
-        except UserError as error:
-            # Lightning names what is missing, and for TensorBoard two packages of which the second is the usual one
-            if packages := re.findall(r"pip install -U '([^']+)'", str(error)):
-                package = f"logger={name} needs a package that is not installed; type: pip install '{packages[-1]}'"
-                raise UserError(package) from error
-            raise
+        except ImportError as error:
+            # Lightning names what is missing; for TensorBoard it names two packages, and the second is the usual one
+            packages = re.findall(r"pip install -U '([^']+)'", str(error))
+            install = f"type: pip install '{packages[-1]}'" if packages else " ".join(str(error).split())
+            raise UserError(f"logger={name} needs a package that is not installed; {install}") from error
 
     @contextmanager
     def fold(self, tracked: Tracked, split: str) -> Iterator[Logger | None]:

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -85,12 +84,13 @@ class WandbTracker(Tracker):
         if agents and self.agents_run:
             own, sweep = self.agents_run, os.environ[AGENT]
         summary = part == "summary"
+        unique = dict.fromkeys([*self.tags, *_own_tags(tracked), *tags])  # each once
         with _without_agent():  # otherwise W&B takes every run of this process for the trial
             return wandb.init(
                 project=self.project, entity=self.entity, dir=str(folder), mode=self.mode,
                 id=re.sub(r"[^\w.-]", "-", own), name=tracked.name if summary else f"{tracked.name} {part}",
                 group=folder.name, job_type="summary" if summary else "fold",
-                tags=list(dict.fromkeys([*self.tags, *_own_tags(tracked), *tags])), config=dict(tracked.config), resume="allow",
+                tags=list(unique), config=dict(tracked.config), resume="allow",
                 settings=wandb.Settings(silent=True, init_timeout=30, sweep_id=sweep),
             )  # fmt: skip
 
