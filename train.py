@@ -43,12 +43,12 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         return None
     validation, recipe = prepare(config, err)
     try:
-        with trial(validation, recipe) as racing:
+        with trial(validation, recipe) as (validation, racing):
             results = validation.run(recipe, racing(work_of(validation, recipe)))
     except RacedOutError as raced_out:
         err.print(str(raced_out), highlight=False)
         return raced_out.objective
-    present(results, validation.data, validation.tracker, config["objective"])
+    present(validation, recipe, results)
     out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)
     return of_run(config["objective"], results[-1].run.path)
 

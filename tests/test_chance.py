@@ -15,7 +15,7 @@ from experiment.run.recipe import plan
 from experiment.store.results import Result
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Trackers
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
@@ -33,7 +33,7 @@ def results(data: SyntheticDataModule, root: Path) -> list[Result]:
         config = plain(compose("train", [*overrides, "model.combiner=weighted", f"paths.runs={root}"]))
     scheme = FoldScheme(k=3, val=0.2)
     splits = scheme.split(data.samples, 0)
-    validation = CrossValidation(data, splits, scheme, config, Tracker(), Progress(err))
+    validation = CrossValidation(data, splits, scheme, config, Trackers(), Progress(err))
     return validation.run(plan(config["model"], config["trainer"], config["callbacks"], has_val=True))
 
 

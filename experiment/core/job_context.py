@@ -23,3 +23,10 @@ def trial_settings(config: Mapping[str, Any]) -> dict[str, str] | None:
     from hydra.core.hydra_config import HydraConfig
 
     return dict(override.lstrip("+").split("=", 1) for override in HydraConfig.get().overrides.task if "=" in override)
+
+
+def command_settings() -> list[str]:
+    """Return the overrides of this job as they were typed, or as a sweep chose them."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []

@@ -24,6 +24,7 @@ from experiment.metrics.out_of_fold import out_of_fold
 from experiment.metrics.scores import scores_by_part
 from experiment.run.hardware import return_memory
 from experiment.run.merge import merge
+from experiment.run.naming import settings_of
 from experiment.run.recipe import Recipe
 from experiment.run.resume import Unfinished
 from experiment.run.training import fit, make_callbacks, make_trainer, on_one_device, predict, save
@@ -34,7 +35,7 @@ from experiment.store.results import Result
 from experiment.store.runs import SPLITS, Run
 from experiment.store.shared import store_shared
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Tracked, Trackers
 
 POLL = 2.0  # seconds between attempts at folds that other jobs work on
 
@@ -50,7 +51,7 @@ class CrossValidation:
     splits: Splits  # all folds
     scheme: FoldScheme  # which of them to run now
     config: Mapping[str, Any]  # resolved; stored with each run
-    tracker: Tracker
+    trackers: Trackers
     progress: Progress
 
     @property
@@ -138,6 +139,15 @@ class CrossValidation:
             return max([own, *own.of_other_code()], key=lambda run: len(run.markers))
         return own
 
+    def tracked(self, recipe: Recipe) -> Tracked:
+        """Return a model of the job as trackers show it."""
+        run, sweep = self.run_of(recipe), self.config.get("sweep", {}).get("folder")
+        rows = self.data.samples.rows
+        samples = {"images": len(rows), "groups": rows["group"].nunique(), "digest": self.common["data"]["digest"]}
+        own = {"title": recipe.title, "run": run.name, "samples": samples, "model": {"name": recipe.name, **recipe.module}}
+        settings = settings_of(recipe, self.config.get("model", {}), self.config.get("command", ()))
+        return Tracked(run.path, recipe.title, {**self.config, **own}, settings, Path(sweep) if sweep else None)
+
     def finish(self, recipe: Recipe, split: Split) -> FinishedFold | None:
         """Return the finished fold, fitting it if needed; None while another job works on it or on one of its inputs."""
         run = self.run_of(recipe)
@@ -187,8 +197,7 @@ class CrossValidation:
         self.data.set_split(split)
         model = recipe.model(self.data.samples.classes)
         model.build_on(inputs)
-        config = {**self.config, "model": recipe.record["model"], "fold": split.name, "title": recipe.title}
-        with self.tracker.fold(run.path, split.name, config) as logger:
+        with self.trackers.fold(self.tracked(recipe), split.name) as loggers:
             if isinstance(model, LearnsFromTables):
                 table = self._combine(model, split, inputs)
                 trainer = make_trainer(on_one_device(recipe.trainer), logger=False, enable_checkpointing=False)
@@ -196,12 +205,13 @@ class CrossValidation:
             else:
                 own, watchers = (make_callbacks(c, bool(split.val)) for c in (recipe.callbacks, self.config["callbacks"]))
                 timing = self.progress.callback(recipe.title, split)
-                fit(model, self.data, recipe.trainer, [*own, *watchers, timing], logger, folder, unfinished)
+                fit(model, self.data, recipe.trainer, [*own, *watchers, timing], loggers, folder, unfinished)
                 table = predict(model, self.data, recipe.trainer, own, folder, self._features)
             table.to_parquet(folder / "predictions.parquet", index=False)
             out_of_fold([(split, FinishedFold(folder))], self.data.samples)  # refuses gaps, doubles and NaN
             scores = scores_by_part(table, self.data.samples)
-            self.tracker.fold_scores(logger, scores["test"])
+            for logger in loggers:  # last, and so the ones that a tracker shows for the fold
+                logger.log_metrics({f"test/{name}": value for name, value in scores["test"].items()})
         shared = model.shared()
         stored = {"shared": store_shared(self.root, shared)} if shared else {}
         return {"how_fitted": model.how_fitted, "scores": scores, **stored}

@@ -28,7 +28,7 @@ def run_one_batch(config: Mapping[str, Any], console: Console) -> str:
         moved = _moved(config, config["paths"]["cache"], Path(scratch, "cache"))
         config = {
             **moved,
-            "logger": {"_target_": "experiment.tracking.trackers.Tracker"},
+            "logger": {},
             "folds": {**config["folds"], "parallel": 1},
             "paths": {**moved["paths"], "runs": f"{scratch}/runs"},
         }

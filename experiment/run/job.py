@@ -8,7 +8,7 @@ from rich.console import Console
 from experiment.core.build import build, class_of
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.folds import FoldScheme, Splits
-from experiment.core.job_context import in_sweep
+from experiment.core.job_context import command_settings, in_sweep
 from experiment.core.tables import LARGE_SHARE, SampleTable, largest_group
 from experiment.metrics.objective import objectives
 from experiment.run.cross_validation import CrossValidation
@@ -16,6 +16,7 @@ from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
+from experiment.tracking.configured import trackers
 
 REUSE = ("same_code", "always", "never")  # of finished folds
 SECTIONS = (
@@ -43,6 +44,7 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     scheme = build(config["folds"])
     recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
+    config = {**config, "command": command_settings()}
     validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
     if not in_sweep():
         console.print(describe(validation.data.samples, validation.scheme, validation.data.notes), highlight=False)
@@ -63,9 +65,9 @@ def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None 
     """Build the parts of a checked config and read the images; in a worker the `splits` are those of the first process."""
     quiet()
     keep_freed_memory()
-    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    data, scheme, tracking = build(config["data"]), build(config["folds"]), trackers(config["logger"])
     samples = data.load()
-    return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracker, progress)
+    return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracking, progress)
 
 
 def describe(samples: SampleTable, scheme: FoldScheme, notes: Sequence[str] = ()) -> str:

@@ -83,7 +83,7 @@ def fit(
     data: FoldData,
     config: Mapping[str, Any],
     callbacks: Sequence[Callback],
-    logger: Logger | None,
+    loggers: Sequence[Logger],
     folder: Path,
     unfinished: Unfinished | None = None,
 ) -> None:
@@ -97,9 +97,9 @@ def fit(
     if not config.get("max_epochs"):
         config = {**config, "fast_dev_run": False}  # it would train for an epoch
     several = is_ddp(config) and bool(config.get("max_epochs"))
-    if several:  # timing, the tracker's logger and resuming need this process
+    if several:  # timing, the trackers' loggers and resuming need this process
         data.trainer = None  # that of the fold before
-        callbacks, logger, unfinished = [c for c in callbacks if not isinstance(c, Timing)], None, None
+        callbacks, loggers, unfinished = [c for c in callbacks if not isinstance(c, Timing)], [], None
     else:
         config = on_one_device(config)
     with TemporaryDirectory(dir=folder) as scratch:
@@ -111,7 +111,7 @@ def fit(
         trainer = make_trainer(
             {**config, **({} if data.split.val else {"limit_val_batches": 0})},
             callbacks=[*([KeepEpochs(unfinished, history)] if unfinished else []), *callbacks],
-            logger=[history, *([logger] if logger else [])],
+            logger=[history, *loggers],
             default_root_dir=folder,
             enable_checkpointing=_any_checkpoint(callbacks),
         )

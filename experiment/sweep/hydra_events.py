@@ -27,10 +27,15 @@ class SweepEvents(Callback):
         from experiment.sweep.ledger import ledgers
         from experiment.sweep.page import write
         from experiment.sweep.summary import print_sweep
-        from experiment.terminal.consoles import out
+        from experiment.terminal.consoles import err, out
+        from experiment.tracking.offline import upload_command
 
+        sweeps = []
         for ledger in ledgers(Path(config.paths.runs).resolve()):
             moved = any(file.stat().st_mtime >= self.began for file in (ledger.path / "trials").glob("*.json"))
             if moved or ledger.name == config.hydra.sweeper.get("study_name"):
+                sweeps.append(ledger.path)
                 print_sweep(ledger, out)
                 out.print(f"sweep: {write(ledger)}", soft_wrap=True, highlight=False)
+        if note := upload_command(sweeps, self.began):
+            err.print(note, soft_wrap=True, highlight=False)

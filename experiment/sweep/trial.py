@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from typing import Any
 
@@ -11,6 +11,7 @@ from experiment.core.errors import UserError
 from experiment.core.identity import digest
 from experiment.core.job_context import trial_settings
 from experiment.run.cross_validation import CrossValidation, Missing, Work
+from experiment.run.publish import publish_stopped
 from experiment.run.recipe import Recipe
 from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.race import Folds, chance_to_win
@@ -81,23 +82,25 @@ def _first(trial: Trial, ledger: Ledger) -> Folds:
 
 
 @contextmanager
-def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[Callable[[Work], Work]]:
-    """Record the work of a job in the sweep's ledger; yield a function that adds the race to the work.
+def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[tuple[CrossValidation, Callable[[Work], Work]]]:
+    """Record the work of a job in the sweep's ledger; yield the job as a trial, and a function that adds the race to its work.
 
-    The work of a job outside a sweep stays unchanged.
+    A job outside a sweep stays unchanged.
 
     Raises:
         UserError: the folds cannot give the objective.
         RacedOutError: the race stopped the trial.
     """
     if (settings := trial_settings(validation.config)) is None:
-        yield lambda work: work
+        yield validation, lambda work: work
         return
     running = _begin(validation, recipe, settings)
     try:
-        yield running.racing
+        yield running.validation, running.racing
     except RacedOutError as out:
         running.note(state="raced out", note=str(out))
+        objective = {aim.name: value for aim, value in zip(running.ledger.objective, running.trial.values, strict=True)}
+        publish_stopped(running.validation.tracked(recipe), validation.trackers, objective, len(running.trial.folds))
         raise
     except BaseException as error:
         running.note(state="failed", note=f"{type(error).__name__}: {error}".splitlines()[0])
@@ -121,6 +124,7 @@ def _begin(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, s
         raise UserError("sweep.race compares one number; name one objective, or take sweep.race=null.")
     if not validation.scheme.val and any(aim.name.startswith("val/") for aim in ledger.objective):
         raise UserError("objective=val/… needs val rows, but folds.val=0; take folds.val=0.15, for example.")
+    validation = replace(validation, config={**config, "sweep": {**config["sweep"], "folder": str(ledger.path)}})
     running = Running(ledger, Trial(validation.run_of(recipe).name, dict(settings)), validation, recipe, chance)
     running.note()
     return running

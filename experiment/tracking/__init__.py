@@ -1,1 +1,1 @@
-"""Trackers of curves and results: W&B and CSV files."""
+"""Trackers of curves and results: W&B, and every logger of Lightning."""

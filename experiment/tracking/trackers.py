@@ -1,91 +1,93 @@
-"""Trackers of curves and results: W&B, CSV files, or none. One tracked run per fold and one summary per run.
+"""Trackers of curves and results: a tracked run per fold, and one with the summary of each cross-validation.
 
 A tracker only observes: neither its work nor its failures change a result.
 """
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
-from experiment.core.cost import Cost
+    from experiment.tracking.summary import Summary
 
-Scores = Mapping[str, Mapping[str, Any]]
+log = logging.getLogger(__name__)
+LONGEST = 120  # characters of a name: file systems take 255 bytes
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Results of a complete run for a tracker."""
+class Tracked:
+    """A cross-validation of one model as trackers show it."""
 
     run: Path  # folder of the run
-    config: Mapping[str, Any]  # resolved config
-    scores: Scores  # value, low, high, mean and sd by metric (content of ``metrics.json``)
-    # calibration, operating points and curves of the model (one of `experiment.metrics.evidence.evidence`)
-    evidence: Mapping[str, Any]
-    pairs: Sequence[Mapping[str, Any]]  # comparisons with the job's other models
-    oof: pd.DataFrame  # out-of-fold table
-    cost: Cost  # see `experiment.core.cost.cost`
-    objective: Mapping[str, float]  # objectives of a sweep by name (see `experiment.metrics.objective`)
-    asked: bool  # whether this is the main model of the command, not one that it is built on
-    files: Sequence[Path]  # splits, table and report of the run
-    picture: Callable[[str], NDArray[np.uint8]]  # reads an image by sample id; raises if it cannot
+    title: str  # the model's name in tables
+    config: Mapping[str, Any]  # resolved config, with the number and the digest of the images
+    settings: str = ""  # what differs from the default config: ``C=1 trunk=resnet34``
+    sweep: Path | None = None  # folder of the sweep that the job is a trial of
+
+    @property
+    def name(self) -> str:
+        """Name that says the model and what differs from the default config; a part of a path, too."""
+        name = f"{self.title} {self.settings}".strip().replace("/", "-")
+        return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 class Tracker:
-    """Interface through which the engine reports its work; this one tracks nothing."""
+    """Interface of a tracker; this one tracks nothing."""
 
-    name: str | None = None  # under which a run records that this tracker has its summary; None for no tracking
+    name: str = "none"  # under which a run records that this tracker has its summary
 
-    @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """Yield a Lightning logger, or None, for the work on one fold."""
-        yield None
+    def fold(self, tracked: Tracked, split: str) -> "AbstractContextManager[Logger | None]":
+        """Return a context that gives a Lightning logger, or None, for the work on one fold."""
+        return nullcontext()
 
-    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Log the metrics of the fold's test part."""
-
-    def summary(self, summary: Summary) -> bool:
+    def summary(self, summary: "Summary") -> bool:
         """Log a complete run; return whether it was logged."""
         return False
 
-    def close(self) -> str | None:
-        """End the job; return a message for the user, if any."""
+    def stopped(self, tracked: Tracked, numbers: Mapping[str, float]) -> bool:
+        """Log a trial that a race stopped, with its objective so far; return whether it was logged."""
+        return False
+
+    def note(self, tracked: Sequence[Tracked]) -> str | None:
+        """Return what the user must know at the end of a job, if anything."""
         return None
 
 
-class CSVTracker(Tracker):
-    """Tracker that writes CSV files into ``csv/`` of each run's folder."""
+@dataclass(frozen=True)
+class Trackers:
+    """All trackers of a job.
 
-    name: str | None = "csv"
+    Args:
+        members: trackers.
+        folds: whether folds are tracked, and the models that the command's model is built on. ``auto``: not in trials of a
+            sweep, so that a table of them has one row per trial.
+    """
+
+    members: Sequence[Tracker] = ()
+    folds: bool | Literal["auto"] = "auto"
+
+    def all_of(self, tracked: Tracked) -> bool:
+        """Return whether more than the summary of the command's model is tracked."""
+        return tracked.sweep is None if self.folds == "auto" else self.folds
 
     @contextmanager
-    def fold(self, run: Path, split: str, config: Mapping[str, Any]) -> Iterator["Logger | None"]:
-        """Yield a `CSVLogger` in ``csv/<fold>/``."""
-        from pytorch_lightning.loggers import CSVLogger
+    def fold(self, tracked: Tracked, split: str) -> "Iterator[list[Logger]]":
+        """Yield the Lightning loggers for the work on one fold."""
+        with ExitStack() as stack:
+            members = self.members if self.all_of(tracked) else ()
+            loggers = [stack.enter_context(member.fold(tracked, split)) for member in members]
+            yield [logger for logger in loggers if logger is not None]
 
-        yield CSVLogger(save_dir=run / "csv", name="", version=split.replace("/", "-"))
 
-    def fold_scores(self, logger: "Logger | None", scores: Mapping[str, float]) -> None:
-        """Append the scores as the last row of the fold's curves."""
-        if logger is not None:
-            logger.log_metrics({f"test/{name}": value for name, value in scores.items()})
-            logger.finalize("success")
-
-    def summary(self, summary: Summary) -> bool:
-        """Write ``csv/summary.csv``: metric, value, low, high, mean, sd."""
-        (summary.run / "csv").mkdir(exist_ok=True)
-        columns = ["value", "low", "high", "mean", "sd"]
-        with (summary.run / "csv" / "summary.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["metric", *columns])
-            writer.writerows([name, *(s[column] for column in columns)] for name, s in summary.scores.items())
-        return True
+@contextmanager
+def warn_only(tracker: str, what: str) -> Iterator[None]:
+    """Turn any error into a warning: a tracker must never stop the work."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s %s (%s); the work goes on.", tracker, what, " ".join(str(error).split()))

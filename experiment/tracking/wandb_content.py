@@ -1,33 +1,12 @@
-"""Content of a W&B run: numbers by name, line plots, and a table with pictures."""
+"""Content of a W&B run besides its numbers: line plots, and a table with pictures."""
 
 import logging
 from typing import Any
 
 from experiment.core.tables import probability_columns
-from experiment.metrics.evidence import seen_from
-from experiment.tracking.trackers import Summary
+from experiment.tracking.summary import Summary
 
 log = logging.getLogger(__name__)
-
-
-def numbers(summary: Summary) -> dict[str, float]:
-    """Return all numbers of a run by their names in W&B."""
-    out = {f"cost/{name}": value for name, value in summary.cost.items() if not isinstance(value, dict)}
-    out |= {
-        f"cost/{kind}/{name}": value for kind in ("stages", "images_per_second") for name, value in summary.cost[kind].items()
-    }
-    # a W&B sweep optimises `objective`, so its name does not depend on the config
-    out |= {"objective": next(iter(summary.objective.values()))} | {f"objective/{n}": v for n, v in summary.objective.items()}
-    for name, s in summary.scores.items():
-        out |= {f"oof/{name}": s["value"], f"oof/{name}/low": s["low"], f"oof/{name}/high": s["high"]}
-        out |= {f"folds/{name}/mean": s["mean"], f"folds/{name}/sd": s["sd"]}
-    for kind in ("calibration", "operating"):
-        out |= {f"{kind}/{name}": value for name, value in summary.evidence[kind].items() if isinstance(value, float)}
-    for pair in summary.pairs:
-        seen = seen_from(pair, summary.config["title"])
-        where = f"against/{seen['second']}/{seen['metric']}"
-        out |= {f"{where}/difference": seen["difference"], f"{where}/p_holm": seen["p_holm"]}
-    return out
 
 
 def curves(summary: Summary) -> dict[str, Any]:

@@ -19,7 +19,7 @@ QUIET = ["logger=none"]
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("grid")
-    return folder, train(folder, "-m", *SVM, *QUIET, "model.svm.C=1,-1,10", "sweep.name=grid")
+    return folder, train(folder, "-m", *SVM, "model.svm.C=1,-1,10", "sweep.name=grid")
 
 
 def trials_of(folder: Path, name: str) -> list[dict]:
@@ -45,6 +45,16 @@ def test_the_objective_is_told_on_val_rows_and_the_sweep_has_a_page(grid) -> Non
         assert not (folder / "runs" / trial["run"] / "report.html").exists()
     assert (folder / "runs" / "sweeps" / "grid" / "report.html").is_file()
     assert "2 settings tried: 2 complete." in done.stdout
+
+
+def test_wandb_has_one_run_a_trial_and_one_line_says_how_to_upload_them(grid) -> None:
+    folder, done = grid
+    written = list((folder / "runs" / "sweeps" / "grid" / "wandb").glob("offline-run-*"))
+    names = {f"run-grid-{trial['run']}-summary.wandb" for trial in trials_of(folder, "grid")}
+    assert {file.name for run in written for file in run.glob("*.wandb")} == names
+    assert list((folder / "runs").glob("*/wandb")) == []
+    (line,) = [line for line in done.stderr.splitlines() if "wandb sync" in line]
+    assert line == "W&B: 2 runs written offline; upload with: wandb sync runs/sweeps/grid/wandb/offline-run-*"
 
 
 def test_nothing_but_the_runs_is_left_behind(grid) -> None:
@@ -147,11 +157,9 @@ def test_an_agents_run_is_the_summary_of_the_model_asked_for_and_holds_the_objec
     monkeypatch.setenv("WANDB_RUN_ID", "trial456")
     done = train(tmp_path, *SVM, "model.svm.C=1")
     assert done.returncode == 0, done.stderr
-    written = sorted((tmp_path / "runs" / "wandb").glob("offline-run-*/run-*.wandb"))
-    (agents,) = [file for file in written if "trial456" in file.name]
-    assert len(written) == 3 + 1
-    assert {file.name: b"sweep123" in file.read_bytes() for file in written}[agents.name]
-    assert sum(b"sweep123" in file.read_bytes() for file in written) == 1
+    (agents,) = sorted((tmp_path / "runs" / "sweeps").glob("*/wandb/offline-run-*/run-*.wandb"))
+    assert agents.name == "run-trial456.wandb"
+    assert b"sweep123" in agents.read_bytes()
     (trial,) = [json.loads(file.read_text()) for file in (tmp_path / "runs" / "sweeps").glob("*/trials/*.json")]
     assert trial["settings"]["model.svm.C"] == "1"
     assert b"objective" in agents.read_bytes()

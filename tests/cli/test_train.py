@@ -28,7 +28,7 @@ def test_the_default_job_ends_with_a_table_of_three_models_and_its_run(first) ->
     assert all(name in table for name in ("resnet ", "resnet_svm", "ensemble", "BalAcc", "AUROC", "Brier"))
     assert {path.name for path in run.iterdir()} == {
         "bootstrap.npz", "config.yaml", "evidence.json", "identity.json", "metrics.json", "oof.parquet", "repeat-0",
-        "report.html", "report.md", "samples.parquet", "shown.json", "splits.parquet", "thumbnails.json",
+        "report.html", "report.md", "samples.parquet", "shown.json", "splits.parquet", "thumbnails.json", "wandb",
     }  # fmt: skip
 
 
@@ -51,10 +51,14 @@ def test_what_was_read_and_how_it_is_split_is_said(first) -> None:
 
 def test_wandb_gets_one_run_a_fold_and_one_summary_for_each_model(first) -> None:
     folder, done = first
-    runs = sorted(path.name.split("-", 3)[-1] for path in (folder / "runs" / "wandb").glob("offline-run-*"))
+    runs = sorted(path.name.split("-", 3)[-1] for path in folder.glob("runs/*/wandb/offline-run-*"))
     assert len(runs) == 3 * (2 + 1)
     assert sum(name.endswith("-summary") for name in runs) == 3
-    assert "wandb sync runs/wandb/offline-run-*" in done.stderr
+    (upload,) = [line for line in done.stderr.splitlines() if "wandb sync" in line]
+    paths = upload.rpartition("wandb sync ")[2].split()
+    assert sorted(path for pattern in paths for path in folder.glob(pattern)) == sorted(
+        folder.glob("runs/*/wandb/offline-run-*")
+    )
     assert not (folder / "wandb").exists()
 
 
@@ -63,7 +67,7 @@ def test_again_it_trains_nothing_and_says_the_same(first) -> None:
     again = train(folder, SIDE_BY_SIDE)
     assert again.stdout == done.stdout
     assert "fold-0:" not in again.stderr
-    assert len(list((folder / "runs" / "wandb").glob("offline-run-*"))) == 9
+    assert len(list(folder.glob("runs/*/wandb/offline-run-*"))) == 9
 
 
 def test_nothing_but_the_runs_is_left_behind(first) -> None:

@@ -21,7 +21,7 @@ from experiment.run.recipe import plan
 from experiment.store.results import Result
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Trackers
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -48,7 +48,7 @@ def configured(model: str, root: Path, *overrides: str) -> dict[str, Any]:
 
 def validation(config: dict[str, Any], data: SyntheticDataModule) -> CrossValidation:
     scheme = FoldScheme(**{key: value for key, value in config["folds"].items() if key != "_target_"})
-    return CrossValidation(data, scheme.split(data.samples, config["seed"]), scheme, config, Tracker(), Progress(err))
+    return CrossValidation(data, scheme.split(data.samples, config["seed"]), scheme, config, Trackers(), Progress(err))
 
 
 def cross_validated(model: str, root: Path, data: SyntheticDataModule, *overrides: str) -> list[Result]:
@@ -135,7 +135,7 @@ def test_no_test_row_reaches_fitting_selection_or_calibration(finished, tiny_dat
     clean = validation(config, tiny_data)
     split = next(iter(clean.splits))
     # the folds of the clean data: poisoned labels must not move who is where
-    dirty = CrossValidation(poisoned(tiny_data, split.test), clean.splits, clean.scheme, config, Tracker(), clean.progress)
+    dirty = CrossValidation(poisoned(tiny_data, split.test), clean.splits, clean.scheme, config, Trackers(), clean.progress)
     run = dirty.run(plan(config["model"], config["trainer"], config["callbacks"], has_val=True))[-1].run
     fitted, refitted = (torch.load(r.fold(split).checkpoint, weights_only=True)["state_dict"] for r in (result.run, run))
     assert fitted.keys() == refitted.keys()

@@ -30,7 +30,7 @@ from experiment.store.lease import Lease
 from experiment.store.runs import Run
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Trackers
 
 
 class Fixed(Recipe):
@@ -74,7 +74,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
 def validation(data: SyntheticDataModule, root: Path, **scheme: Any) -> CrossValidation:
     folds = FoldScheme(**{"k": 3, "val": 0.0, **scheme})
     config = {"seed": 7, "paths": {"runs": str(root)}, "data": {}, "callbacks": {}, "reuse": "same_code"}
-    return CrossValidation(data, folds.split(data.samples, 7), folds, config, Tracker(), Progress(err))
+    return CrossValidation(data, folds.split(data.samples, 7), folds, config, Trackers(), Progress(err))
 
 
 def test_a_model_comes_after_those_it_is_built_on_and_those_come_once(tiny_data, tmp_path: Path, log) -> None:
@@ -126,10 +126,10 @@ def test_other_images_or_another_seed_make_another_run(tiny_data, tmp_path: Path
     other = SyntheticDataModule(images=60, patients=12, difficulty=0.0, image_size=32, batch_size=8, seed=1)
     other.load()
     assert one.common != validation(other, tmp_path).common
-    reseeded = CrossValidation(one.data, one.splits, one.scheme, {**one.config, "seed": 8}, one.tracker, one.progress)
+    reseeded = CrossValidation(one.data, one.splits, one.scheme, {**one.config, "seed": 8}, one.trackers, one.progress)
     assert one.common != reseeded.common
     moved = CrossValidation(
-        one.data, one.splits, one.scheme, {**one.config, "data": {"root": "elsewhere"}}, one.tracker, one.progress
+        one.data, one.splits, one.scheme, {**one.config, "data": {"root": "elsewhere"}}, one.trackers, one.progress
     )
     assert one.common == moved.common
 

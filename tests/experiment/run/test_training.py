@@ -31,7 +31,7 @@ def network() -> ResNet:
 
 def test_a_fit_leaves_a_checkpoint_and_curves_and_nothing_else(tiny_data, split: Split, tmp_path: Path) -> None:
     callbacks = [ModelCheckpoint(monitor="val/loss", save_weights_only=True)]
-    fit(network(), tiny_data, TRAINER, callbacks, None, tmp_path)
+    fit(network(), tiny_data, TRAINER, callbacks, [], tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.ckpt"]
     curves = pd.read_csv(tmp_path / "history.csv")
     assert {"epoch", "train/loss", "val/loss", "val/auroc", "val/balanced_accuracy"} <= set(curves.columns)
@@ -51,7 +51,7 @@ def test_the_best_epoch_is_kept_not_the_last(tiny_data, split: Split, tmp_path: 
     torch.manual_seed(0)
     model = Worse(classes=["absent", "present"], **RESNET)  # type: ignore[arg-type]
     callbacks = [ModelCheckpoint(monitor="val/rising", mode="min", save_weights_only=True)]
-    fit(model, tiny_data, TRAINER, callbacks, None, tmp_path)
+    fit(model, tiny_data, TRAINER, callbacks, [], tmp_path)
     saved = torch.load(tmp_path / "model.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(saved["head.weight"], model.first["head.weight"])
 
@@ -61,14 +61,14 @@ def test_without_val_rows_nothing_monitors_them(tiny_data, split: Split, tmp_pat
     assert make_callbacks({"stop": MONITOR}, has_val=False) == []
     assert isinstance(make_callbacks({"stop": MONITOR}, has_val=True)[0], EarlyStopping)
     model = network()
-    fit(model, tiny_data, TRAINER, [], None, tmp_path)
+    fit(model, tiny_data, TRAINER, [], [], tmp_path)
     assert set(predict(model, tiny_data, TRAINER, [], tmp_path)["part"]) == {"test"}
 
 
 def test_predictions_are_complete_whatever_shortens_the_fit(tiny_data, split: Split, tmp_path: Path) -> None:
     model = network()
     short = {**TRAINER, "fast_dev_run": True}
-    fit(model, tiny_data, short, [], None, tmp_path)
+    fit(model, tiny_data, short, [], [], tmp_path)
     table = predict(model, tiny_data, short, [], tmp_path)
     assert sorted(table.query("part == 'test'")["sample_id"]) == sorted(split.test)
     assert sorted(table.query("part == 'val'")["sample_id"]) == sorted(split.val)

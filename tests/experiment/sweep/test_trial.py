@@ -15,13 +15,24 @@ from experiment.sweep.ledger import Ledger
 from experiment.sweep.trial import RacedOutError, trial
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
-from experiment.tracking.trackers import Tracker
+from experiment.tracking.trackers import Tracker, Trackers
 
 K = 4
 
 
 class Silent(FoldModel):
     classes = ("absent", "present")
+
+
+class StandIn(Tracker):
+    """Keeps what it is told of trials that were stopped."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def stopped(self, tracked: Any, numbers: Any) -> bool:
+        self.seen.append((tracked, numbers))
+        return True
 
 
 class Given(Recipe):
@@ -37,6 +48,7 @@ def recipe(name: str) -> Given:
 def job(tiny_data, tmp_path, monkeypatch):
     """Makes a validation whose models are right on a share of the rows, fold by fold; and what was fitted."""
     fitted: list[str] = []
+    tracker = StandIn()
     monkeypatch.setattr("experiment.sweep.trial.trial_settings", lambda config: config["settings"])
     monkeypatch.setattr("experiment.run.cross_validation.fit", lambda _m, data, *_: fitted.append(data.split.name))
 
@@ -61,15 +73,17 @@ def job(tiny_data, tmp_path, monkeypatch):
             "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {}, "callbacks": {}, "settings": settings,
             "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
         }  # fmt: skip
-        return CrossValidation(tiny_data, scheme.split(tiny_data.samples, 7), scheme, whole, Tracker(), Progress(err))
+        return CrossValidation(
+            tiny_data, scheme.split(tiny_data.samples, 7), scheme, whole, Trackers([tracker]), Progress(err)
+        )
 
-    made.fitted = fitted  # type: ignore[attr-defined]
+    made.fitted, made.stopped = fitted, tracker.seen  # type: ignore[attr-defined]
     return made
 
 
 def run(validation: CrossValidation, name: str) -> None:
-    with trial(validation, recipe(name)) as racing:
-        validation.run(recipe(name), racing(one_by_one))
+    with trial(validation, recipe(name)) as (job, racing):
+        job.run(recipe(name), racing(one_by_one))
 
 
 def test_a_complete_trial_is_noted_with_the_objective_of_each_fold(job, tmp_path) -> None:
@@ -108,6 +122,9 @@ def test_a_hopeless_trial_is_given_up_after_its_first_fold_and_what_it_has_stays
     assert job.fitted == ["repeat-0/fold-0"]
     last = Ledger.at(tmp_path / "sweeps" / "sweep").trials()[-1]
     assert (last.state, list(last.folds)) == ("raced out", ["repeat-0/fold-0"])
+    ((tracked, numbers),) = job.stopped
+    assert (tracked.run.name, tracked.sweep) == (last.run, tmp_path / "sweeps" / "sweep")
+    assert numbers == {"objective": last.values[0], "objective/val/balanced_accuracy": last.values[0], "finished_folds": 1}
 
 
 def test_without_a_race_nothing_is_given_up(job) -> None:

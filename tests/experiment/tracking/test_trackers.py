@@ -1,59 +1,41 @@
-import csv
+from pathlib import Path
 
-import numpy as np
-import pandas as pd
+import pytest
 
-from experiment.tracking.trackers import CSVTracker, Summary, Tracker
+from experiment.tracking.trackers import Tracker, Trackers
 
 FOLD = "repeat-0/fold-1"
-SCORES = {
-    "auroc": {"value": 0.5, "low": 0.375, "high": 0.625, "mean": 0.25, "sd": 0.125},
-    "f1": {"value": 1.0, "low": 0.75, "high": 1.0, "mean": 1.0, "sd": 0.0},
-}
 
 
-def shown(run):
-    return Summary(
-        run, {}, SCORES, {}, [], pd.DataFrame(), 1.0, {"val/auroc": 0.5}, True, [], lambda sample: np.zeros((1, 1), np.uint8)
-    )
+class Counting(Tracker):
+    """Yields itself as the logger of a fold."""
+
+    def fold(self, tracked, split):
+        from contextlib import nullcontext
+
+        return nullcontext(self)
 
 
-def read(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_csv_curves_and_scores_of_a_fold_stand_in_one_file(tmp_path):
-    tracker = CSVTracker()
-    with tracker.fold(tmp_path, FOLD, {}) as logger:
-        logger.log_metrics({"val/loss": 0.5}, step=1)
-        tracker.fold_scores(logger, {"auroc": 0.75})
-    rows = read(tmp_path / "csv" / "repeat-0-fold-1" / "metrics.csv")
-    assert [row["val/loss"] for row in rows if row["val/loss"]] == ["0.5"]
-    assert [row["test/auroc"] for row in rows if row["test/auroc"]] == ["0.75"]
-
-
-def test_csv_summary_has_a_row_a_metric(tmp_path):
-    assert CSVTracker().summary(shown(tmp_path))
-    assert read(tmp_path / "csv" / "summary.csv") == [
-        {"metric": "auroc", "value": "0.5", "low": "0.375", "high": "0.625", "mean": "0.25", "sd": "0.125"},
-        {"metric": "f1", "value": "1.0", "low": "0.75", "high": "1.0", "mean": "1.0", "sd": "0.0"},
-    ]
-
-
-def test_a_csv_summary_replaces_the_one_before(tmp_path):
-    tracker = CSVTracker()
-    tracker.summary(shown(tmp_path))
-    tracker.summary(shown(tmp_path))
-    assert [row["metric"] for row in read(tmp_path / "csv" / "summary.csv")] == ["auroc", "f1"]
-
-
-def test_no_tracker_yields_no_logger_and_writes_nothing(tmp_path):
-    tracker = Tracker()
-    with tracker.fold(tmp_path, FOLD, {}) as logger:
-        assert logger is None
-        tracker.fold_scores(logger, {"auroc": 0.5})
-    assert not tracker.summary(shown(tmp_path))
-    assert tracker.name is None
-    assert tracker.close() is None
+def test_without_trackers_a_fold_has_no_logger_and_nothing_is_written(tmp_path, tracked):
+    with Trackers().fold(tracked(tmp_path), FOLD) as loggers:
+        assert loggers == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fold_has_the_loggers_of_all_trackers_that_have_one(tmp_path, tracked):
+    one, other = Counting(), Counting()
+    with Trackers([one, Tracker(), other]).fold(tracked(tmp_path), FOLD) as loggers:
+        assert loggers == [one, other]
+
+
+@pytest.mark.parametrize(("folds", "alone", "in_sweep"), [("auto", 1, 0), (True, 1, 1), (False, 0, 0)])
+def test_folds_of_trials_are_tracked_on_request(tmp_path, tracked, folds, alone, in_sweep):
+    for sweep, expected in ((None, alone), (tmp_path / "sweep", in_sweep)):
+        with Trackers([Counting()], folds).fold(tracked(tmp_path, sweep=sweep), FOLD) as loggers:
+            assert len(loggers) == expected
+
+
+def test_a_name_is_part_of_a_path_and_not_too_long_for_one(tracked):
+    assert tracked(Path("run")).name == "net lr=0.1 trunk=a-b"
+    assert tracked(Path("run"), settings="").name == "net"
+    assert len(tracked(Path("run"), settings="x" * 500).name) == 120

@@ -1,58 +1,26 @@
-import dataclasses
 import json
 import logging
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import job
-import numpy as np
 import pandas as pd
 import pytest
 import wandb
 from pytorch_lightning import Trainer
 from pytorch_lightning.demos.boring_classes import BoringModel
 
-from experiment.tracking.trackers import Summary
-from experiment.tracking.wandb_content import numbers
+from experiment.tracking.offline import upload_command
+from experiment.tracking.summary import numbers
 from experiment.tracking.wandb_tracker import WandbTracker
 
-SCORES = {
-    "auroc": {"value": 0.5, "low": 0.375, "high": 0.625, "mean": 0.25, "sd": 0.125},
-    "f1": {"value": 1.0, "low": 0.75, "high": 1.0, "mean": 1.0, "sd": 0.0},
-}
-EVIDENCE = {
-    "calibration": {"ece": 0.0625, "predicted": [0.25, 0.75], "observed": [0.0, 1.0], "count": [2, 2]},
-    "operating": {"sensitivity_at_specificity_0.9": 0.875},
-    "curves": {name: {"x": [0.0, 1.0], "y": [0.0, 1.0]} for name in ("roc", "pr", "decision")},
-}
-COST = {"seconds": 1.5, "stages": {"train": 1.0}, "images_per_second": {"train": 4.0}}
-PAIRS = [
-    {"first": "net", "second": "svm", "metric": "auroc", "difference": 0.25, "low": 0.0, "high": 0.5, "p_holm": 0.5},
-    {"first": "mean", "second": "net", "metric": "auroc", "difference": 0.125, "low": 0.0, "high": 0.25, "p_holm": 1.0},
-]
-OOF = pd.DataFrame(
-    {
-        "sample_id": ["a", "b", "c", "d"], "repeat": 0, "fold": [0, 0, 1, 1], "target": ["no", "no", "yes", "yes"],
-        "p/no": [0.9, 0.2, 0.4, 0.7], "p/yes": [0.1, 0.8, 0.6, 0.3],
-    }
-)  # fmt: skip
 MOST_WRONG_FIRST = ["b", "d", "c", "a"]  # their own class has 0.2, 0.3, 0.6, 0.9
 FOLDS = ("repeat-0/fold-0", "repeat-0/fold-1")
-
-
-def picture(sample):
-    return np.full((2, 2), ord(sample), np.uint8)
-
-
-def shown(run, **changes):
-    summary = Summary(
-        run=run, config={"lr": 0.1, "title": "net"}, scores=SCORES, evidence=EVIDENCE, pairs=PAIRS, oof=OOF, cost=COST,
-        objective={"val/auroc": 0.875}, asked=True,
-        files=[run / "oof.parquet", run / "report.html"], picture=picture,
-    )  # fmt: skip
-    return dataclasses.replace(summary, **changes)
+PARTS = ("repeat-0-fold-0", "repeat-0-fold-1")
+NAME = "net lr=0.1 trunk=a-b"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,7 +28,15 @@ def nobody_logged_in(tmp_path_factory):
     """No W&B settings from the machine, and none left on it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_DIR", "WANDB_PROJECT", "WANDB_ENTITY"):
+        for name in (
+            "WANDB_API_KEY",
+            "WANDB_MODE",
+            "WANDB_BASE_URL",
+            "WANDB_DIR",
+            "WANDB_PROJECT",
+            "WANDB_ENTITY",
+            "WANDB_TAGS",
+        ):
             patch.delenv(name, raising=False)
         patch.setenv("HOME", str(home))
         patch.setenv("NETRC", str(home / "netrc"))
@@ -69,31 +45,35 @@ def nobody_logged_in(tmp_path_factory):
     wandb.teardown()
 
 
-def track(directory, run, **settings):
-    """Two folds and a summary, offline; the tracker and what was seen of its W&B runs."""
-    tracker, seen = WandbTracker("project", str(directory), mode="offline", tags=["tag"], pictures=3, **settings), []
-    for fold in FOLDS:
-        with tracker.fold(run, fold, {"lr": 0.1}) as logger:
-            live = logger.experiment
-            tracker.fold_scores(logger, {"auroc": 0.75})
-            seen.append(
-                SimpleNamespace(
-                    id=live.id, group=live.group, job=live.job_type, tags=live.tags, project=live.project,
-                    config=dict(live.config), auroc=live.summary["test/auroc"], after=None,
-                )
-            )  # fmt: skip
-        seen[-1].after = wandb.run
-    for name in ("oof.parquet", *(f"{fold}/model.ckpt" for fold in FOLDS)):
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).write_text(name)
-    assert tracker.summary(shown(run))
-    return SimpleNamespace(tracker=tracker, seen=seen, after=wandb.run, run=run, directory=directory)
+@pytest.fixture(scope="module")
+def track(tracked, shown):
+    """Tracks two folds and a summary offline; the tracker and what was seen of its W&B runs."""
+
+    def done(run, sweep=None, **settings):
+        tracker, seen = WandbTracker("project", mode="offline", tags=["tag"], pictures=3, **settings), []
+        for fold in FOLDS:
+            with tracker.fold(tracked(run, sweep=sweep), fold) as logger:
+                live = logger.experiment
+                logger.log_metrics({"test/auroc": 0.75})
+                seen.append(
+                    SimpleNamespace(
+                        id=live.id, group=live.group, job=live.job_type, tags=live.tags, project=live.project, name=live.name,
+                        config=dict(live.config), auroc=live.summary["test/auroc"], after=None,
+                    )
+                )  # fmt: skip
+            seen[-1].after = wandb.run
+        for name in ("oof.parquet", *(f"{fold}/model.ckpt" for fold in FOLDS)):
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(name)
+        assert tracker.summary(shown(run, tracked=tracked(run, sweep=sweep)))
+        return SimpleNamespace(tracker=tracker, seen=seen, after=wandb.run, run=run)
+
+    return done
 
 
 @pytest.fixture(scope="module")
-def offline(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tracking")
-    return track(folder / "wandb files", folder / "net-0123456789ab")
+def offline(tmp_path_factory, track):
+    return track(tmp_path_factory.mktemp("tracking") / "all runs" / "net-0123456789ab")
 
 
 def ids(directory):
@@ -105,16 +85,45 @@ IDS = ["net-0123456789ab-repeat-0-fold-0", "net-0123456789ab-repeat-0-fold-1", "
 
 
 def test_offline_there_is_one_run_a_fold_and_a_summary(offline):
-    assert ids(offline.directory) == IDS
+    assert ids(offline.run) == IDS
 
 
 def test_ids_follow_from_the_run_and_the_fold(offline):
     assert [run.id for run in offline.seen] == IDS[:2]
 
 
-def test_the_same_work_has_the_same_ids_elsewhere(offline, tmp_path):
-    track(tmp_path / "w", tmp_path / offline.run.name)
-    assert ids(tmp_path / "w") == ids(offline.directory)
+def test_the_same_work_has_the_same_ids_elsewhere(offline, tmp_path, track):
+    track(tmp_path / offline.run.name)
+    assert ids(tmp_path / offline.run.name) == ids(offline.run)
+
+
+def test_in_a_sweep_all_is_grouped_and_tagged_by_it_and_lies_in_its_folder(tmp_path, track):
+    done = track(tmp_path / "net-1", sweep=tmp_path / "sweeps" / "my grid")
+    assert ids(tmp_path / "sweeps" / "my grid") == [f"my-grid-net-1-{part}" for part in (*PARTS, "summary")]
+    for run in done.seen:
+        assert (run.group, run.tags[-2:]) == ("my grid", ("net", "my grid"))
+    assert not (tmp_path / "net-1" / "wandb").exists()
+
+
+def test_a_trial_that_a_race_stopped_has_a_summary_with_its_objective(tmp_path, tracked):
+    stopped = tracked(tmp_path / "net-1", sweep=tmp_path / "grid")
+    tracker = WandbTracker("p", mode="offline")
+    assert tracker.stopped(stopped, {"objective": 0.25, "objective/val/auroc": 0.25, "finished_folds": 1})
+    found = records(tmp_path / "grid", "grid-net-1-summary")
+    assert {k: summary_of(found)[k] for k in ("objective", "finished_folds")} == {"objective": 0.25, "finished_folds": 1}
+    (run,) = [record["run"] for record in found if record["type"] == "run"]
+    assert run["tags"] == ["net", "grid", "raced out"]
+    assert (run["display_name"], run["run_group"], run["job_type"]) == (NAME, "grid", "summary")
+
+
+def test_disabled_nothing_is_written_and_nothing_is_taken_for_logged(tmp_path, monkeypatch, tracked, shown):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    tracker, run = WandbTracker("p"), tmp_path / "net-1"
+    with tracker.fold(tracked(run), FOLDS[0]) as logger:
+        assert logger is None
+    assert not tracker.summary(shown(run))
+    assert not tracker.stopped(tracked(run), {"objective": 0.5})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_run_is_left_live_after_a_fold_or_the_summary(offline):
@@ -123,36 +132,36 @@ def test_no_run_is_left_live_after_a_fold_or_the_summary(offline):
 
 
 def test_folds_are_grouped_by_run(offline):
-    for run in offline.seen:
-        assert (run.group, run.job, run.project, run.tags) == ("net-0123456789ab", "fold", "project", ("tag",))
-        assert run.config == {"lr": 0.1}
+    for run, part in zip(offline.seen, FOLDS, strict=True):
+        assert (run.group, run.job, run.project, run.tags) == ("net-0123456789ab", "fold", "project", ("tag", "net"))
+        assert run.config == {"model": {"lr": 0.1, "taps": ["layer2"]}, "samples": {"images": 4}}
+        assert run.name == f"{NAME} {part}"
 
 
 def test_scores_of_a_fold_stand_in_its_summary(offline):
     assert [run.auroc for run in offline.seen] == [0.75, 0.75]
 
 
-def test_close_counts_the_offline_runs_and_tells_how_to_upload_them(offline):
-    text = offline.tracker.close()
-    assert "3 runs" in text
-    assert f"wandb sync {offline.directory}/wandb/offline-run-*" in text
+def test_the_upload_command_names_the_runs_own_folders(offline, tracked):
+    text = offline.tracker.note([tracked(offline.run), tracked(offline.run), tracked(offline.run.parent / "other")])
+    assert text == f"W&B: 3 runs written offline; upload with: wandb sync '{offline.run}/wandb'/offline-run-*"
 
 
-def test_close_gives_a_path_relative_to_where_the_user_stands(offline, monkeypatch):
-    monkeypatch.chdir(offline.directory.parent)
-    assert "wandb sync wandb files/wandb/offline-run-*" in offline.tracker.close()
+def test_the_upload_command_is_relative_to_where_it_is_given_and_quoted(offline, monkeypatch):
+    monkeypatch.chdir(offline.run.parents[1])
+    assert upload_command([offline.run], 0.0).endswith("wandb sync 'all runs/net-0123456789ab/wandb'/offline-run-*")
 
 
-def test_close_says_nothing_when_nothing_was_tracked(tmp_path):
-    assert WandbTracker("p", str(tmp_path), mode="offline").close() is None
+def test_runs_of_earlier_commands_are_not_uploaded(offline):
+    assert upload_command([offline.run], time.time() + 60) is None
 
 
-def test_a_failing_fold_ends_its_run_and_the_error_goes_on(tmp_path):
-    tracker = WandbTracker("p", str(tmp_path), mode="offline")
+def test_a_failing_fold_ends_its_run_and_the_error_goes_on(tmp_path, tracked):
+    tracker = WandbTracker("p", mode="offline")
     live = []
 
     def fail():
-        with tracker.fold(tmp_path / "net-1", FOLDS[0], {}):
+        with tracker.fold(tracked(tmp_path / "net-1"), FOLDS[0]):
             live.append(wandb.run)
             raise RuntimeError("out of memory")
 
@@ -170,23 +179,22 @@ def broken_init(monkeypatch):
     monkeypatch.setattr(wandb, "init", init)
 
 
-def test_a_run_that_cannot_start_is_a_warning_and_no_logger(tmp_path, broken_init, caplog):
-    tracker = WandbTracker("p", str(tmp_path), mode="online")
-    with caplog.at_level(logging.WARNING), tracker.fold(tmp_path / "net-1", FOLDS[0], {}) as logger:
+def test_a_run_that_cannot_start_is_a_warning_and_no_logger(tmp_path, broken_init, caplog, tracked):
+    tracker = WandbTracker("p", mode="online")
+    with caplog.at_level(logging.WARNING), tracker.fold(tracked(tmp_path / "net-1"), FOLDS[0]) as logger:
         assert logger is None
-        tracker.fold_scores(logger, {"auroc": 0.5})
     assert "no route to host" in caplog.text
 
 
-def test_a_summary_that_cannot_start_is_a_warning(tmp_path, broken_init, caplog):
-    tracker = WandbTracker("p", str(tmp_path), mode="offline")
+def test_a_summary_that_cannot_start_is_a_warning(tmp_path, broken_init, caplog, tracked, shown):
+    tracker = WandbTracker("p", mode="offline")
     with caplog.at_level(logging.WARNING):
         assert not tracker.summary(shown(tmp_path / "net-1"))
     assert "no route to host" in caplog.text
-    assert tracker.close() is None
+    assert tracker.note([tracked(tmp_path / "net-1")]) is None
 
 
-def test_a_server_out_of_reach_is_asked_once_and_the_job_goes_on_offline(tmp_path, monkeypatch):
+def test_a_server_out_of_reach_is_asked_once_and_the_job_goes_on_offline(tmp_path, monkeypatch, tracked):
     asked, init = [], wandb.init
 
     def only_offline(**settings):
@@ -196,24 +204,24 @@ def test_a_server_out_of_reach_is_asked_once_and_the_job_goes_on_offline(tmp_pat
         return init(**settings)
 
     monkeypatch.setattr(wandb, "init", only_offline)
-    tracker = WandbTracker("p", str(tmp_path), mode="online")
+    tracker = WandbTracker("p", mode="online")
     for fold in FOLDS:
-        with tracker.fold(tmp_path / "net-0123456789ab", fold, {}) as logger:
+        with tracker.fold(tracked(tmp_path / "net-0123456789ab"), fold) as logger:
             assert logger.experiment.offline
     assert asked == ["online", "offline", "offline"]
-    assert ids(tmp_path) == IDS[:2]
-    assert "2 runs" in tracker.close()
+    assert ids(tmp_path / "net-0123456789ab") == IDS[:2]
+    assert "2 runs" in tracker.note([tracked(tmp_path / "net-0123456789ab")])
 
 
-def test_a_logger_that_raises_does_not_stop_the_training(tmp_path, caplog):
+def test_a_logger_that_raises_does_not_stop_the_training(tmp_path, caplog, tracked):
     class Model(BoringModel):
         def training_step(self, batch, batch_idx):
             loss = super().training_step(batch, batch_idx)
             self.log("loss", loss["loss"])
             return loss
 
-    tracker = WandbTracker("p", str(tmp_path), mode="offline")
-    with caplog.at_level(logging.WARNING), tracker.fold(tmp_path / "net-1", FOLDS[0], {}) as logger:
+    tracker = WandbTracker("p", mode="offline")
+    with caplog.at_level(logging.WARNING), tracker.fold(tracked(tmp_path / "net-1"), FOLDS[0]) as logger:
         logger.experiment.finish()  # W&B raises when a finished run is given a number
         trainer = Trainer(
             max_epochs=1, limit_train_batches=3, limit_val_batches=1, log_every_n_steps=1, logger=logger, accelerator="cpu",
@@ -232,45 +240,46 @@ def started(monkeypatch):
     return run
 
 
-def test_the_summary_holds_values_intervals_means_and_deviations_over_folds(tmp_path, started):
-    WandbTracker("p", str(tmp_path), mode="online").summary(shown(tmp_path / "net-1", pairs=[]))
+def test_the_summary_holds_values_intervals_means_and_deviations_over_folds(tmp_path, started, shown):
+    WandbTracker("p", mode="online").summary(shown(tmp_path / "net-1", pairs=[]))
     written = {key: value for call in started.summary.update.call_args_list for key, value in call.args[0].items()}
     assert written == {
         "oof/auroc": 0.5, "oof/auroc/low": 0.375, "oof/auroc/high": 0.625, "folds/auroc/mean": 0.25, "folds/auroc/sd": 0.125,
         "oof/f1": 1.0, "oof/f1/low": 0.75, "oof/f1/high": 1.0, "folds/f1/mean": 1.0, "folds/f1/sd": 0.0,
         "calibration/ece": 0.0625, "operating/sensitivity_at_specificity_0.9": 0.875, "cost/seconds": 1.5,
         "cost/stages/train": 1.0, "cost/images_per_second/train": 4.0, "objective": 0.875, "objective/val/auroc": 0.875,
+        "finished_folds": 2,
     }  # fmt: skip
     started.finish.assert_called_once()
 
 
-def test_a_run_that_cannot_finish_does_not_stop_the_fold(tmp_path, started):
+def test_a_run_that_cannot_finish_does_not_stop_the_fold(tmp_path, started, tracked):
     started.finish.side_effect = wandb.errors.CommError("connection lost")
-    with WandbTracker("p", str(tmp_path), mode="online").fold(tmp_path / "net-1", FOLDS[0], {}):
+    with WandbTracker("p", mode="online").fold(tracked(tmp_path / "net-1"), FOLDS[0]):
         pass
 
 
-def test_scores_that_cannot_be_told_do_not_stop_the_fold(tmp_path, started):
+def test_scores_that_cannot_be_told_do_not_stop_the_fold(tmp_path, started, tracked):
     started.log.side_effect = wandb.errors.CommError("connection lost")
     started.summary.update.side_effect = wandb.errors.CommError("connection lost")
-    tracker = WandbTracker("p", str(tmp_path), mode="online")
-    with tracker.fold(tmp_path / "net-1", FOLDS[0], {}) as logger:
-        tracker.fold_scores(logger, {"auroc": 0.5})
+    tracker = WandbTracker("p", mode="online")
+    with tracker.fold(tracked(tmp_path / "net-1"), FOLDS[0]) as logger:
+        logger.log_metrics({"test/auroc": 0.5})
 
 
-def test_a_summary_that_cannot_be_told_does_not_stop_the_work(tmp_path, started):
+def test_a_summary_that_cannot_be_told_does_not_stop_the_work(tmp_path, started, shown):
     started.summary.update.side_effect = wandb.errors.CommError("connection lost")
-    assert not WandbTracker("p", str(tmp_path), mode="online").summary(shown(tmp_path / "net-1"))
+    assert not WandbTracker("p", mode="online").summary(shown(tmp_path / "net-1"))
 
 
-def test_a_folder_that_cannot_be_made_does_not_stop_the_fold(tmp_path):
+def test_a_folder_that_cannot_be_made_does_not_stop_the_fold(tmp_path, tracked):
     (tmp_path / "occupied").write_text("")
-    with WandbTracker("p", str(tmp_path / "occupied"), mode="offline").fold(tmp_path / "net-1", FOLDS[0], {}) as logger:
+    with WandbTracker("p", mode="offline").fold(tracked(tmp_path / "occupied"), FOLDS[0]) as logger:
         assert logger is None
 
 
 def mode(tmp_path, **settings):
-    return WandbTracker("p", str(tmp_path), **settings).mode
+    return WandbTracker("p", **settings).mode
 
 
 def test_auto_is_offline_without_a_key(tmp_path):
@@ -315,7 +324,7 @@ def test_a_mode_that_was_asked_for_is_kept(tmp_path, monkeypatch):
     assert mode(tmp_path, mode="offline") == "offline"
 
 
-def test_differences_are_told_from_the_models_own_side(tmp_path):
+def test_differences_are_told_from_the_models_own_side(tmp_path, shown):
     got = {name: value for name, value in numbers(shown(tmp_path)).items() if name.startswith("against/")}
     assert got == {
         "against/svm/auroc/difference": 0.25, "against/svm/auroc/p_holm": 0.5,
@@ -323,13 +332,14 @@ def test_differences_are_told_from_the_models_own_side(tmp_path):
     }  # fmt: skip
 
 
-def test_runs_are_tagged_with_their_model_and_data_set(tmp_path, monkeypatch):
+def test_runs_are_tagged_by_the_user_and_with_their_model_and_data_set(tmp_path, monkeypatch, tracked):
     started = MagicMock()
     monkeypatch.setattr(wandb, "init", started)
-    config = {"title": "net", "data": {"_target_": "datamodules.folder.FolderDataModule"}}
-    with WandbTracker("p", str(tmp_path), mode="offline", tags=["pilot"]).fold(tmp_path / "net-1", FOLDS[0], config):
+    monkeypatch.setenv("WANDB_TAGS", "site-a,site-b")
+    config = {"data": {"_target_": "datamodules.folder.FolderDataModule"}}
+    with WandbTracker("p", mode="offline", tags=["pilot"]).fold(tracked(tmp_path / "net-1", config=config), FOLDS[0]):
         pass
-    assert started.call_args.kwargs["tags"] == ["pilot", "net", "folder"]
+    assert started.call_args.kwargs["tags"] == ["pilot", "site-a", "site-b", "net", "folder"]
 
 
 def records(directory, name):
@@ -356,20 +366,20 @@ def artifacts(found):
 
 @pytest.fixture(scope="module")
 def written(offline):
-    return records(offline.directory, IDS[2])
+    return records(offline.run, IDS[2])
 
 
-def test_every_number_of_a_summary_can_be_read_back(offline, written):
+def test_every_number_of_a_summary_can_be_read_back(offline, written, shown):
     got = summary_of(written)
     expected = numbers(shown(offline.run))
     assert {name: got[name] for name in expected} == expected
 
 
-def test_the_table_holds_every_row_the_most_wrong_first_with_pictures_in_the_first_ones(written):
+def test_the_table_holds_every_row_the_most_wrong_first_with_pictures_in_the_first_ones(offline, written, shown):
     files = artifacts(written)["run_table"]
     with open(files["oof.table.json"]) as file:
         table = json.load(file)
-    assert table["columns"] == ["image", *OOF.columns, "decided", "p_of_target"]
+    assert table["columns"] == ["image", *shown(offline.run).oof.columns, "decided", "p_of_target"]
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert [row["sample_id"] for row in rows] == MOST_WRONG_FIRST
     assert [row["p_of_target"] for row in rows] == [0.2, 0.3, 0.6, 0.9]
@@ -379,36 +389,39 @@ def test_the_table_holds_every_row_the_most_wrong_first_with_pictures_in_the_fir
     assert shades == [ord(sample) for sample in MOST_WRONG_FIRST[:3]]
 
 
-def test_an_image_that_cannot_be_read_leaves_its_row_without_a_picture(tmp_path, started, caplog):
+def test_an_image_that_cannot_be_read_leaves_its_row_without_a_picture(tmp_path, started, caplog, shown):
     def unreadable(sample):
         raise OSError("truncated")
 
     with caplog.at_level(logging.WARNING):
-        assert WandbTracker("p", str(tmp_path), mode="online", pictures=1).summary(shown(tmp_path, picture=unreadable))
+        assert WandbTracker("p", mode="online", pictures=1).summary(shown(tmp_path, picture=unreadable))
     logged = started.log.call_args.args[0]
     assert [row[0] for row in logged["oof"].data] == [None] * 4
     assert "b is not shown in W&B: truncated" in caplog.text
 
 
-def test_every_curve_is_a_plot(started, tmp_path):
-    WandbTracker("p", str(tmp_path), mode="online").summary(shown(tmp_path))
+def test_every_curve_is_a_plot(started, tmp_path, shown):
+    WandbTracker("p", mode="online").summary(shown(tmp_path))
     logged = started.log.call_args.args[0]
     assert set(logged) == {"oof", "curves/roc", "curves/pr", "curves/decision", "curves/reliability"}
     assert logged["curves/reliability"].table.data == [[0.25, 0.0], [0.75, 1.0]]
 
 
-def test_files_that_are_there_are_uploaded_and_checkpoints_only_on_request(offline, written, tmp_path):
+def test_files_that_are_there_are_uploaded_and_checkpoints_only_on_request(offline, written, tmp_path, track):
     assert set(artifacts(written)["run"]) == {"oof.parquet"}
-    track(tmp_path / "w", tmp_path / offline.run.name, checkpoints=True)
-    held = artifacts(records(tmp_path / "w", IDS[2]))["run"]
+    track(tmp_path / offline.run.name, checkpoints=True)
+    held = artifacts(records(tmp_path / offline.run.name, IDS[2]))["run"]
     assert set(held) == {"oof.parquet", *(f"{fold}/model.ckpt" for fold in FOLDS)}
     with open(held[f"{FOLDS[1]}/model.ckpt"]) as file:
         assert file.read() == f"{FOLDS[1]}/model.ckpt"
 
 
-def test_a_real_job_shows_in_wandb_what_stands_in_its_files(tmp_path):
-    run = job.run_of(job.train(tmp_path, "model=resnet"))
-    found = records(run.parent, f"{run.name}-summary")
+def test_a_real_job_shows_in_wandb_and_in_csv_what_stands_in_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "biopsies")
+    monkeypatch.setenv("WANDB_TAGS", "pilot")
+    done = job.train(tmp_path, "model=resnet", "model.lr=0.001", "logger=[wandb,csv]")
+    run = job.run_of(done)
+    found = records(run, f"{run.name}-summary")
     got, scores = summary_of(found), json.loads((run / "metrics.json").read_text())
     assert got["cost/seconds"] == scores.pop("cost")["seconds"]
     for name, metric in scores.items():
@@ -416,3 +429,13 @@ def test_a_real_job_shows_in_wandb_what_stands_in_its_files(tmp_path):
         assert told == pytest.approx([metric[of] for of in ("value", "low", "high", "mean", "sd")], nan_ok=True)
     assert got["oof.nrows"] == len(pd.read_parquet(run / "oof.parquet"))
     assert set(artifacts(found)["run"]) == {"splits.parquet", "oof.parquet", "metrics.json", "report.html"}
+    row = pd.read_csv(run / "csv" / "summary" / "metrics.csv").drop(columns="step").iloc[0].to_dict()
+    assert row == pytest.approx({name: got[name] for name in row}, nan_ok=True)
+    assert len(row) > 5 * len(scores)
+
+    (started,) = [record["run"] for record in found if record["type"] == "run"]
+    assert started["display_name"].startswith("resnet lr=0.001 images=48 patients=12 ")
+    assert (started["project"], started["tags"]) == ("biopsies", ["pilot", "resnet", "synthetic"])
+    identity = json.loads((run / "identity.json").read_text())
+    assert started["config"]["update"]["samples"] == {"images": 48, "groups": 12, "digest": identity["data"]["digest"]}
+    assert f"W&B: 3 runs written offline; upload with: wandb sync runs/{run.name}/wandb/offline-run-*" in done.stderr
