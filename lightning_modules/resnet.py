@@ -38,7 +38,7 @@ class ResNet(Classifier):
     def from_features(self, features: Tensor) -> Tensor:
         """Return probabilities from the pooled last tap; the classifier is linear, so this averages logits over views."""
         with torch.autocast(features.device.type, enabled=False):
-            out: Tensor = self.head(features.to(self.head.weight.dtype))
+            out: Tensor = self.head(features.to(self.dtype))
         return out.softmax(dim=1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class SVMHead(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # float64 whatever the precision of the module: ``fn`` says the device
-        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+        moved: Self = super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
+        return moved
 
     def decision(self, features: Tensor) -> Tensor:
         """Return the decision values of the machines: (B, F) to (B, M), float64.
