@@ -64,11 +64,11 @@ class LightningTracker(Tracker):
     def _started(self, tracked: Tracked, part: str) -> "CarefulLogger | None":
         sweep = tracked.sweep.name if tracked.sweep else ""
         words = {"{name}": tracked.name, "{run}": tracked.run.name, "{part}": part, "{sweep}": sweep}
+        logger = None
         with warn_only(self.name, "could not start"):
             logger = CarefulLogger(self.name, build(_filled(self.config, words)))
             logger.log_hyperparams(dict(tracked.config))
-            return logger
-        return None
+        return logger
 
 
 class CarefulLogger(Logger):
