@@ -12,6 +12,13 @@ from experiment.run.cores import sleep_while_waiting
 from experiment.run.forkserver import preload
 from experiment.terminal.cli import command
 
+HYDRA_BUILDS = [
+    "experiment.sweep.hydra_events.SweepEvents",
+    "hydra.experimental.callbacks.LogJobReturnCallback",
+    "hydra.experimental.callbacks.PickleJobInfoCallback",
+]
+"""Callbacks around a job, ours and Hydra's own: the only classes of a config that Hydra builds itself."""
+
 
 @command("train")
 def main(config: dict[str, Any]) -> float | list[float] | None:
@@ -49,5 +56,5 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
 if __name__ == "__main__":
     sleep_while_waiting()
     share_code(Path(__file__).resolve().parent)
-    with execution_whitelist("experiment.sweep.hydra_events.SweepEvents"):  # which Hydra itself may build
+    with execution_whitelist(HYDRA_BUILDS):
         main()

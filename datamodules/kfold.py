@@ -96,7 +96,6 @@ class KFoldDataModule(FoldData):
         return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
 
     def load(self) -> SampleTable:
-        """Read and audit all samples, and keep them in `samples`."""
         rows = self.rows()
         if not rows:
             raise UserError("there are no images.")

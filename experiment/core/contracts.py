@@ -42,6 +42,10 @@ class FoldData(LightningDataModule):
     split: Split
     predict_parts: Sequence[Part] = ("val", "test")  # what `predict_dataloader` serves, one loader per part
 
+    def load(self) -> SampleTable:
+        """Read and audit all samples, and keep them in `samples`."""
+        raise NotImplementedError
+
     def set_split(self, split: Split) -> None:
         """Choose the fold that the loaders serve from now on."""
         self.split = split

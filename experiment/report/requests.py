@@ -45,8 +45,6 @@ def _picture(run: Run) -> Picture | None:
     from experiment.core.contracts import FoldData  # takes Lightning, as data modules do
 
     try:
-        data = build(relocated(run.config["data"]))
+        return build(relocated(run.config["data"], FoldData), FoldData).picture
     except UserError:
         return None
-    assert isinstance(data, FoldData)
-    return data.picture

@@ -12,7 +12,7 @@ import pandas as pd
 from pytorch_lightning import seed_everything
 
 from experiment.core.build import class_of
-from experiment.core.contracts import FoldData, LearnsFromTables
+from experiment.core.contracts import FoldData, FoldModel, LearnsFromTables
 from experiment.core.environment import environment
 from experiment.core.errors import UserError
 from experiment.core.identity import Record, decisive, digest, kind_of
@@ -105,7 +105,7 @@ class CrossValidation:
         run, target = self.run_of(recipe), recipe.module["_target_"]
         for stored in {fold.marker.get("target") for split in self.splits if (fold := run.fold(split))} - {target, None}:
             try:
-                same = class_of({"_target_": stored}) is class_of(recipe.module)
+                same = class_of({"_target_": stored}, FoldModel) is class_of(recipe.module, FoldModel)
             except UserError:  # its module was moved or renamed
                 continue
             if not same:

@@ -18,7 +18,10 @@ else:  # system libraries do not survive a fork
 
 def preload(config: Mapping[str, Any]) -> None:
     """Start that process, which imports the engine and the classes of the config while this process does the same."""
-    several = build(config["folds"]).parallel != 1  # settings of folds are checked before anything heavy is imported
+    from experiment.run.folds import FoldScheme  # takes NumPy and pandas, which no `--help` needs
+
+    # settings of folds are checked before anything heavy is imported
+    several = build(config["folds"], FoldScheme).parallel != 1
     if not several or sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
         return
     own = tuple(pattern.removesuffix("*") for pattern in OWN)

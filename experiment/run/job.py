@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build
+from experiment.core.contracts import FoldData
 from experiment.core.job_context import in_sweep
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
@@ -14,6 +15,7 @@ from experiment.run.hardware import keep_freed_memory
 from experiment.run.recipe import Recipe, check, plan
 from experiment.terminal.consoles import quiet
 from experiment.terminal.progress import Progress
+from experiment.tracking.trackers import Tracker
 
 SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
 
@@ -25,7 +27,7 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
-    scheme = build(config["folds"])
+    scheme = build(config["folds"], FoldScheme)
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
     validation = loaded(config, Progress(console, least=SHORT if in_sweep() else 0.0))
@@ -38,7 +40,8 @@ def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None 
     """Build the parts of a checked config and read the images; in a worker the `splits` are those of the first process."""
     quiet()
     keep_freed_memory()
-    data, scheme, tracker = build(config["data"]), build(config["folds"]), build(config["logger"])
+    data, scheme = build(config["data"], FoldData), build(config["folds"], FoldScheme)
+    tracker = build(config["logger"], Tracker)
     samples = data.load()
     return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracker, progress)
 

@@ -44,7 +44,7 @@ class Recipe:
     @property
     def trained(self) -> bool:
         """Return whether gradient steps are taken: not for a model that learns from tables, and not without epochs."""
-        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module), "fit_tables")
+        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module, FoldModel), "fit_tables")
 
     @property
     def epochs(self) -> int:
@@ -53,9 +53,8 @@ class Recipe:
 
     def model(self, classes: tuple[str, ...]) -> FoldModel:
         """Return a new, unfitted model."""
-        built = build(self.module, classes=list(classes), **({"inputs": list(self.inputs)} if self.inputs else {}))
-        assert isinstance(built, FoldModel)
-        return built
+        inputs = {"inputs": list(self.inputs)} if self.inputs else {}
+        return build(self.module, FoldModel, classes=list(classes), **inputs)
 
 
 def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, title: str = "") -> Recipe:
@@ -66,9 +65,7 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     """
     if set(model) == {"run"}:
         return _finished(Path(model["run"]), title)
-    kind = class_of(model)
-    if not issubclass(kind, FoldModel):
-        raise UserError(f"model {model['_target_']} is not an experiment.core.contracts.FoldModel.")
+    kind = class_of(model, FoldModel)
     if not has_val and (reason := kind.needs_val(model)):
         raise UserError(f"folds.val=0 leaves no val rows, but {reason}.")
     members = kind.inputs(model)
