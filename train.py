@@ -15,7 +15,6 @@ from experiment.terminal.cli import command
 HYDRA_BUILDS = [
     "experiment.sweep.hydra_events.SweepEvents",
     "hydra.experimental.callbacks.LogJobReturnCallback",
-    "hydra.experimental.callbacks.PickleJobInfoCallback",
 ]
 """Callbacks around a job, ours and Hydra's own: the only classes of a config that Hydra builds itself."""
 

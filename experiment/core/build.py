@@ -37,16 +37,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def build(config: Mapping[str, Any], expected: type[T], **further: Any) -> T:
     """Return an `expected` object: the class that `config` names, called with its other keys and `further` arguments.
 
-    The arguments are plain values, of which the object gets copies; nothing inside them is built. A part that has a class of its
-    own, such as each of a model's callbacks, is built by a call of its own.
+    The arguments are plain values, of which the object gets copies; nothing inside them is built. A part that has a class
+    of its own, such as each of a model's callbacks, is built by a call of its own.
 
     Raises:
-        UserError: the class is not allowed, is not an `expected` one, refuses a value, or cannot be built; the reason in one line.
+        UserError: the class is not allowed, is not an `expected` one, refuses a value, or cannot be built; the reason in one
+            line.
     """
     kind = class_of(config, expected)
+    refuse_nested(config)
     arguments = {key: value for key, value in config.items() if key != "_target_"}
-    for key in _nested_targets(arguments):
-        raise UserError(f"{config['_target_']}: {key} is not allowed; nothing inside the settings of a class is built.")
     check_types(arguments, kind)
     try:
         return kind(**copy.deepcopy(arguments), **further)
@@ -61,6 +61,16 @@ def build(config: Mapping[str, Any], expected: type[T], **further: Any) -> T:
         if isinstance(error, MisconfigurationException):
             raise _refused(config, error) from error
         raise
+
+
+def refuse_nested(config: Mapping[str, Any]) -> None:
+    """Refuse a `_target_` inside the settings of a class.
+
+    Raises:
+        UserError: naming its key.
+    """
+    for key in _nested_targets({key: value for key, value in config.items() if key != "_target_"}):
+        raise UserError(f"{config['_target_']}: {key} is not allowed; nothing inside the settings of a class is built.")
 
 
 def _nested_targets(value: Any, key: str = "") -> Iterator[str]:
@@ -82,8 +92,8 @@ def class_of(config: Mapping[str, Any], expected: type[T]) -> type[T]:
     """Return the class that `_target_` names, `expected` or a subclass of it. Nothing is built.
 
     Raises:
-        UserError: it is not among the trusted ones, does not exist, or is another kind of class. Nothing outside trusted packages
-            is imported.
+        UserError: it is not among the trusted ones, does not exist, or is another kind of class. Nothing outside trusted
+            packages is imported.
     """
     if not isinstance(target := config.get("_target_"), str):
         raise UserError(f"_target_={target} is not allowed; give the path of a class, such as {TRUSTED[-3]}.")
@@ -97,7 +107,8 @@ def class_of(config: Mapping[str, Any], expected: type[T]) -> type[T]:
     if not isinstance(kind, type) or not _matches(f"{kind.__module__}.{kind.__qualname__}", (*TRUSTED, *HOMES)):
         raise not_allowed("_target_", target, TRUSTED)
     if not issubclass(kind, expected):
-        raise UserError(f"_target_={target} is not allowed there; name a class of {expected.__module__}.{expected.__qualname__}.")
+        base = f"{expected.__module__}.{expected.__qualname__}"
+        raise UserError(f"_target_={target} is not allowed there; name a class of {base}.")
     return kind
 
 

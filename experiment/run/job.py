@@ -8,6 +8,7 @@ from rich.console import Console
 from experiment.core.build import build
 from experiment.core.contracts import FoldData
 from experiment.core.job_context import in_sweep
+from experiment.core.names import folder
 from experiment.core.tables import SampleTable
 from experiment.run.cross_validation import CrossValidation
 from experiment.run.folds import FoldScheme, Splits
@@ -27,6 +28,7 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
         UserError: settings or data that cannot be used.
     """
     quiet()
+    folder("paths.runs", config["paths"]["runs"])
     scheme = build(config["folds"], FoldScheme)
     recipe = plan(config["model"], config["trainer"], has_val=scheme.val > 0)
     check(recipe, config, scheme)

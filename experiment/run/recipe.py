@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from experiment.core.build import build, class_of
+from experiment.core.build import build, class_of, refuse_nested
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import Record, decisive, digest
+from experiment.core.names import folder_name
 from experiment.run.folds import FoldScheme
 from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
@@ -66,6 +67,8 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     if set(model) == {"run"}:
         return _finished(Path(model["run"]), title)
     kind = class_of(model, FoldModel)
+    module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
+    refuse_nested(module)
     if not has_val and (reason := kind.needs_val(model)):
         raise UserError(f"folds.val=0 leaves no val rows, but {reason}.")
     members = kind.inputs(model)
@@ -80,7 +83,6 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     unknown = set(model.get("trainer", {})) - set(trainer)
     if unknown:
         raise not_allowed("model.trainer key ", sorted(unknown)[0], trainer)
-    module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
     callbacks = model.get("callbacks", {})
     files = kind.files(model)
     record: dict[str, Any] = {
@@ -95,7 +97,8 @@ def plan(model: Mapping[str, Any], trainer: Mapping[str, Any], has_val: bool, ti
     }
     if is_ddp(own_trainer) and own_trainer.get("max_epochs"):  # each process has batches of its own
         record["processes"] = make_trainer(own_trainer, logger=False, enable_checkpointing=False).num_devices
-    return Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, inputs)
+    name = folder_name("model.name", model.get("name"))
+    return Recipe(name, title or name, module, own_trainer, callbacks, record, inputs)
 
 
 def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:

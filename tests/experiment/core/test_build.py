@@ -145,7 +145,7 @@ def test_nothing_inside_settings_is_built(value: Any, key: str) -> None:
 
 @pytest.mark.parametrize("target", [UNSAFE, "pytorch_lightning.LightningModule", "pytorch_lightning.utilities.CombinedLoader"])
 def test_of_lightning_only_trainer_callbacks_and_loggers_are_built(target):
-    with pytest.raises(UserError, match="_target_=pytorch_lightning.* is not allowed"):
+    with pytest.raises(UserError, match=r"_target_=pytorch_lightning.* is not allowed"):
         class_of({"_target_": target}, object)
 
 
@@ -170,7 +170,7 @@ def test_another_kind_of_class_is_refused_before_it_is_built(target):
 
 @pytest.mark.parametrize("config", [{}, {"_target_": None}, {"_target_": ["os.system"]}])
 def test_a_config_without_a_class_is_a_user_error(config):
-    with pytest.raises(UserError, match="_target_=.* is not allowed; give the path of a class"):
+    with pytest.raises(UserError, match=r"_target_=.* is not allowed; give the path of a class"):
         build(config, FoldData)
-    with pytest.raises(UserError, match="_target_=.* is not allowed; give the path of a class"):
+    with pytest.raises(UserError, match=r"_target_=.* is not allowed; give the path of a class"):
         relocated(config, FoldData)
