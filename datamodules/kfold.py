@@ -22,6 +22,7 @@ from experiment.core.errors import UserError, not_allowed
 from experiment.core.identity import file_digest
 from experiment.core.tables import SampleTable
 from experiment.store.disk_cache import DiskCache
+from experiment.store.processes import end_with_parent
 
 SHOWN = 2**20  # pixels per batch where nothing is trained, such as 40 images of 160²: their activations fit into a CPU's cache
 
@@ -151,6 +152,7 @@ class KFoldDataModule(FoldData):
             shuffle=train,
             drop_last=drop_last,
             num_workers=self.num_workers,
+            worker_init_fn=end_with_parent,
             persistent_workers=train and self.num_workers > 0,
             collate_fn=_as_is,
         )

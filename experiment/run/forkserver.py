@@ -1,14 +1,16 @@
 """Process that workers are forked from: it has imported their modules, and has never run a second thread."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 from experiment.core.build import OWN, build
+from experiment.run import with_parent
 
 if sys.platform == "linux":
     CONTEXT = multiprocessing.get_context("forkserver")
@@ -26,12 +28,16 @@ def preload(config: Mapping[str, Any]) -> None:
         return
     own = tuple(pattern.removesuffix("*") for pattern in OWN)
     named = {target.rpartition(".")[0] for target in _targets(config) if target.startswith(own)}
-    CONTEXT.set_forkserver_preload(["experiment.run.parallel", *sorted(named)])
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: on Ctrl-C this process ends the workers
+    CONTEXT.set_forkserver_preload([with_parent.__name__, "experiment.run.parallel", *sorted(named)])
+    os.environ[with_parent.PARENT] = str(os.getpid())
+    resource_tracker.ensure_running()  # the server starts it where it is not there, and unblocks signals
+    # inherited: on Ctrl-C this process ends the workers
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
-        signal.signal(signal.SIGINT, on_interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        del os.environ[with_parent.PARENT]
 
 
 def _targets(config: Any) -> Iterator[str]:
