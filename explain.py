@@ -11,13 +11,14 @@ from experiment.terminal.cli import command
 def main(config: dict[str, Any]) -> None:
     """Map test images of each fold with that fold's model, write the pictures, and score them where the truth is known."""
     from experiment.core.build import build, relocated
+    from experiment.core.contracts import FoldData
     from experiment.explain.explanations import explain, pointing
     from experiment.store.runs import Run
     from experiment.terminal.consoles import out, quiet
 
     quiet()
     run = Run.load(Path(config["run"]))
-    data = build(relocated(run.config["data"]))
+    data = build(relocated(run.config["data"], FoldData), FoldData)
     data.load()
     folder = Path(config["out"]).resolve() if config["out"] else run.path.resolve() / "explanations"
     if score := pointing(explain(run, data, config["images"], config["seed"], folder)):

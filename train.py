@@ -13,6 +13,12 @@ from experiment.run.cores import sleep_while_waiting
 from experiment.run.forkserver import preload
 from experiment.terminal.cli import command
 
+HYDRA_BUILDS = [
+    "experiment.sweep.hydra_events.SweepEvents",
+    "hydra.experimental.callbacks.LogJobReturnCallback",
+]
+"""Callbacks around a job, ours and Hydra's own: the only classes of a config that Hydra builds itself."""
+
 
 @command("train")
 def main(config: dict[str, Any]) -> float | list[float] | None:
@@ -23,7 +29,7 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
     """
     enter_job()
     if config.get("listing"):  # mistakes in a folder are found before anything heavy is imported
-        build(config["listing"])
+        build(config["listing"], object)
     preload(config)
     gc.disable()  # imports make no garbage, and looking for it takes a fifth of their time
     from experiment.metrics.objective import of_run
@@ -56,5 +62,5 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
 if __name__ == "__main__":
     sleep_while_waiting()
     share_code(Path(__file__).resolve().parent)
-    with execution_whitelist("experiment.sweep.hydra_events.SweepEvents"):  # which Hydra itself may build
+    with execution_whitelist(HYDRA_BUILDS):
         main()

@@ -23,6 +23,7 @@ from experiment.core.errors import UserError, not_allowed
 from experiment.core.folds import FoldScheme
 from experiment.core.tables import Part, SampleTable
 from experiment.store.disk_cache import DiskCache
+from experiment.store.processes import end_with_parent
 
 SHOWN = 2**20  # pixels per batch where nothing is trained, such as 40 images of 160²: their activations fit into a CPU's cache
 
@@ -108,7 +109,6 @@ class KFoldDataModule(FoldData):
         return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
 
     def load(self) -> SampleTable:
-        """Read and audit all samples, and keep them in `samples`."""
         rows = self.rows()
         if not rows:
             raise UserError("there are no images.")
@@ -174,6 +174,7 @@ class KFoldDataModule(FoldData):
             shuffle=train,
             drop_last=drop_last,
             num_workers=self.num_workers,
+            worker_init_fn=end_with_parent,
             persistent_workers=train and self.num_workers > 0,
             collate_fn=_as_is,
         )

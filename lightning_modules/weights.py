@@ -76,7 +76,7 @@ def load_file(weights: str) -> Mapping[str, Tensor]:
     """Read a state dict from a file, memory-mapped where its format allows.
 
     Raises:
-        UserError: there is no such file, or it is no plain state dict.
+        UserError: there is no such file, it is no plain state dict, or has numbers that are not finite.
     """
     path = Path(weights).expanduser()
     if not path.is_file():
@@ -90,9 +90,15 @@ def load_file(weights: str) -> Mapping[str, Tensor]:
         ) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"trunk.weights={path} is not a plain state dict: a mapping of names to tensors is needed.")
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) and _is_dense(value) for key, value in state.items()):
+        raise UserError(f"trunk.weights={path} is not a plain state dict: a mapping of names to dense tensors is needed.")
+    if wrong := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise UserError(f"trunk.weights={path} has numbers that are not finite, in {listed(wrong, 3)}; take other weights.")
     return state
+
+
+def _is_dense(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def _torchvision_weights(name: str, weights: str) -> models.WeightsEnum:

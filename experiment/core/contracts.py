@@ -53,6 +53,10 @@ class FoldData(LightningDataModule):
     notes: Sequence[str] = ()  # what a user should know about what was read, in lines
     predict_parts: Sequence[Part] = ("val", "test")  # what `predict_dataloader` serves, one loader per part
 
+    def load(self) -> SampleTable:
+        """Read and audit all samples, and keep them in `samples`."""
+        raise NotImplementedError
+
     def set_split(self, split: Split) -> None:
         """Choose the fold that the loaders serve from now on."""
         self.split = split

@@ -45,9 +45,8 @@ def _picture(run: Run) -> Picture | None:
     from experiment.core.contracts import FoldData  # takes Lightning, as data modules do
 
     try:
-        data = build(relocated(run.config["data"]))
+        data = build(relocated(run.config["data"], FoldData), FoldData)
     except UserError:
         return None
-    assert isinstance(data, FoldData)
     data.samples = run.samples  # its range of grey values, without reading all images
     return data.picture

@@ -12,8 +12,7 @@ def load_model(fold: FinishedFold) -> FoldModel:
     """Return the fitted model of a fold, in eval mode on the CPU, with all that it is built on."""
     marker = fold.marker
     saved = torch.load(fold.checkpoint, map_location="cpu", weights_only=True)
-    model = class_of(relocated({"_target_": marker["target"]}))(**saved["hyper_parameters"])
-    assert isinstance(model, FoldModel)
+    model = class_of(relocated({"_target_": marker["target"]}, FoldModel), FoldModel)(**saved["hyper_parameters"])
     root = fold.path.parents[2]  # <root>/<run>/repeat-0/fold-0
     inputs = {name: FinishedFold(root / path) for name, path in marker["inputs"].items()}
     # Shared state and inputs come first: batch norm warns of each layer that loads before it has statistics.

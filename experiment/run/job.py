@@ -6,9 +6,11 @@ from typing import Any
 from rich.console import Console
 
 from experiment.core.build import build, class_of
+from experiment.core.contracts import FoldData
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.folds import FoldScheme, Splits
 from experiment.core.job_context import command_settings, in_sweep
+from experiment.core.names import folder
 from experiment.core.tables import LARGE_SHARE, SampleTable, largest_group
 from experiment.metrics.objective import objectives
 from experiment.run.cross_validation import CrossValidation
@@ -35,13 +37,14 @@ def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidatio
     """
     quiet()
     _check_keys(config)
-    for key, setting in class_of(config["data"]).own_fold.items():
+    for key, setting in class_of(config["data"], FoldData).own_fold.items():
         if key in config["data"]:
             raise UserError(f"data.{key} chooses a fold in plain Lightning; in a command take {setting}.")
     if config["reuse"] not in REUSE:
         raise not_allowed("reuse", config["reuse"], REUSE)
     objectives(config["objective"])  # names are checked
-    scheme = build(config["folds"])
+    folder("paths.runs", config["paths"]["runs"])
+    scheme = build(config["folds"], FoldScheme)
     recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=scheme.val > 0)
     check(recipe, config, scheme)
     config = {**config, "command": command_settings()}
@@ -65,7 +68,8 @@ def loaded(config: Mapping[str, Any], progress: Progress, splits: Splits | None 
     """Build the parts of a checked config and read the images; in a worker the `splits` are those of the first process."""
     quiet()
     keep_freed_memory()
-    data, scheme, tracking = build(config["data"]), build(config["folds"]), trackers(config["logger"])
+    data, scheme = build(config["data"], FoldData), build(config["folds"], FoldScheme)
+    tracking = trackers(config["logger"])
     samples = data.load()
     return CrossValidation(data, splits or scheme.split(samples, config["seed"]), scheme, config, tracking, progress)
 

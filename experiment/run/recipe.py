@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning import Callback
 
-from experiment.core.build import build, class_of
+from experiment.core.build import build, class_of, refuse_nested
 from experiment.core.code import Code, code_digest, code_of
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError, not_allowed
 from experiment.core.folds import FoldScheme
 from experiment.core.identity import OBSERVERS, Record, decisive, digest, kind_of
+from experiment.core.names import folder_name
 from experiment.run.training import check_devices, check_parallel, is_ddp, make_callbacks, make_trainer
 from experiment.store.runs import Run
 
@@ -51,7 +53,7 @@ class Recipe:
     @property
     def trained(self) -> bool:
         """Return whether gradient steps are taken: not for a model that learns from tables, and not without epochs."""
-        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module), "fit_tables")
+        return bool(self.trainer.get("max_epochs")) and not hasattr(class_of(self.module, FoldModel), "fit_tables")
 
     @property
     def epochs(self) -> int:
@@ -60,9 +62,8 @@ class Recipe:
 
     def model(self, classes: tuple[str, ...]) -> FoldModel:
         """Return a new, unfitted model."""
-        built = build(self.module, classes=list(classes), **({"inputs": list(self.inputs)} if self.inputs else {}))
-        assert isinstance(built, FoldModel)
-        return built
+        inputs = {"inputs": list(self.inputs)} if self.inputs else {}
+        return build(self.module, FoldModel, classes=list(classes), **inputs)
 
 
 def plan(
@@ -86,9 +87,9 @@ def plan(
     """
     if set(model) == {"run"}:
         return _finished(Path(model["run"]), title)
-    kind = class_of(model)
-    if not issubclass(kind, FoldModel):
-        raise UserError(f"model {model['_target_']} is not an experiment.core.contracts.FoldModel.")
+    kind = class_of(model, FoldModel)
+    module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
+    refuse_nested(module)
     if not has_val and (reason := kind.needs_val(model)):
         raise UserError(f"folds.val=0 leaves no val rows, but {reason}.")
     members = kind.inputs(model)
@@ -103,7 +104,6 @@ def plan(
     unknown = set(model.get("trainer", {})) - set(trainer)
     if unknown:
         raise not_allowed("model.trainer key ", sorted(unknown)[0], trainer)
-    module = {key: value for key, value in model.items() if key not in (*ENGINE_KEYS, *kind.built_on)}
     callbacks = model.get("callbacks", {})
     files = kind.files(model)
     trained = bool(own_trainer.get("max_epochs"))
@@ -119,10 +119,11 @@ def plan(
     }
     if is_ddp(own_trainer) and trained:  # each process has batches of its own
         record["processes"] = make_trainer(own_trainer, logger=False, enable_checkpointing=False).num_devices
-    code = dict(code_of([kind, *map(class_of, deciding.values())]))
+    code = dict(code_of([kind, *(class_of(callback, Callback) for callback in deciding.values())]))
     for recipe in inputs.values():
         code |= recipe.code
-    return Recipe(model["name"], title or model["name"], module, own_trainer, callbacks, record, code, inputs)
+    name = folder_name("model.name", model.get("name"))
+    return Recipe(name, title or name, module, own_trainer, callbacks, record, code, inputs)
 
 
 def check(recipe: Recipe, config: Mapping[str, Any], scheme: FoldScheme) -> None:

@@ -1,11 +1,10 @@
 """Tasks in worker processes: the first process sends each worker one key at a time over a pipe, and reads its messages."""
 
-import multiprocessing
 import os
 import pickle
 import signal
 import sys
-import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +15,11 @@ from typing import Any, Literal
 from experiment.core.errors import UserError, one_line
 from experiment.run.forkserver import CONTEXT
 from experiment.run.workers import Workers, use_threads, visible_device
+from experiment.store.processes import end_with_parent
 
 POLL = 2.0  # seconds between attempts at tasks that another job works on
-GRACE = 10.0  # seconds for a stopped worker to give back its lease
+PATIENCE = 10.0  # seconds until a worker without a task has ended
+GRACE = 2.0  # seconds for stopped workers to give back their leases
 
 Key = tuple[str, str]
 Finish = Callable[[str, str], Any]
@@ -118,10 +119,11 @@ class _Worker:
             "folds.parallel. Finished folds are kept. Run the same command to continue."
         )
 
-    def end(self) -> None:
+    def end(self, until: float) -> None:
+        """Wait for the end of the process, and kill it after `until`, by `time.monotonic`."""
         with suppress(OSError):
             self.pipe.send(None)
-        self.process.join(GRACE)
+        self.process.join(max(0.0, until - time.monotonic()))
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -134,32 +136,20 @@ def _started(workers: Workers, start: Callable[..., Finish], arguments: Sequence
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices: list[str | None] = [visible_device(number, visible) for number in workers.gpus]
     started: list[_Worker] = []
+    grace = PATIENCE
     try:
-        with _sigterm_interrupts():
-            for device in devices or [None] * workers.processes:
-                started.append(_Worker(workers.threads, device, start, arguments))
-            yield list(started)
+        for device in devices or [None] * workers.processes:
+            started.append(_Worker(workers.threads, device, start, arguments))
+        yield list(started)
     except BaseException:
+        grace = GRACE
         for worker in started:
             worker.process.terminate()
         raise
     finally:
+        until = time.monotonic() + grace
         for worker in started:
-            worker.end()
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, which ends the workers; where a launcher has its own handler, that one stays."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            worker.end(until)
 
 
 def _work(pipe: Connection, threads: int, device: str | None, start: Callable[..., Finish], arguments: Sequence[Any]) -> None:
@@ -167,7 +157,7 @@ def _work(pipe: Connection, threads: int, device: str | None, start: Callable[..
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     for name in ENDING:
         signal.signal(name, _exit)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     use_threads(threads)
@@ -189,13 +179,6 @@ def _exit(*_: object) -> None:
     for name in ENDING:
         signal.signal(name, signal.SIG_IGN)
     sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _sendable(error: Exception) -> Exception:

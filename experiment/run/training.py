@@ -40,9 +40,7 @@ def make_trainer(config: Mapping[str, Any], **further: Any) -> Trainer:
     if os.environ.get("SLURM_NTASKS") == "1" and "plugins" not in config:
         # Lightning would take Slurm's one task for a distributed job, and requeue it.
         further["plugins"] = [*further.get("plugins", []), LightningEnvironment()]
-    trainer = build(resolved, **further)
-    assert isinstance(trainer, Trainer)
-    return trainer
+    return build(resolved, Trainer, **further)
 
 
 def is_ddp(config: Mapping[str, Any]) -> bool:
@@ -75,7 +73,7 @@ def check_devices(trainer: Mapping[str, Any]) -> None:
 def make_callbacks(configs: Mapping[str, Mapping[str, Any]], has_val: bool) -> list[Callback]:
     """Return new callbacks for one fold. Without val rows those that monitor them are left out."""
     used = [c for c in configs.values() if has_val or not str(c.get("monitor", "")).startswith("val/")]
-    return [build(config) for config in used]
+    return [build(config, Callback) for config in used]
 
 
 def fit(

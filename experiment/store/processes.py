@@ -1,9 +1,14 @@
-"""Name processes across machines: which machine, when started, of which cluster job, and whether one still runs."""
+"""Processes: a name across machines, whether one still runs, and ending with the process that started this one."""
 
+import multiprocessing
 import os
+import signal
 import socket
+import threading
+import time
 from pathlib import Path
 
+GRACE = 1.5  # seconds between SIGTERM and SIGKILL
 CLUSTER_JOBS = ("SLURM_JOB_ID", "RAY_JOB_ID")  # environment variables with the cluster's job id
 
 
@@ -42,3 +47,21 @@ def started(pid: int) -> str | None:
     except OSError:
         return None
     return "dead" if fields[0] in "ZX" else fields[19]
+
+
+def end_with_parent(number: int = 0) -> None:
+    """Let this process of multiprocessing end with the one that started it, even if that is killed: within `GRACE` seconds.
+
+    Args:
+        number: of a data loader's worker, which passes it.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True, name="end with parent").start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is None:
+        return
+    parent.join()  # a pipe that the kernel closes, on every platform
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)

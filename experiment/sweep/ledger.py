@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from experiment.core.errors import UserError
+from experiment.core.names import folder_name
 from experiment.metrics.objective import Objective, objectives
 from experiment.store.files import write_text
 
@@ -63,9 +64,11 @@ class Ledger:
         that all trials of one question share a ledger.
 
         Raises:
-            UserError: the ledger of this name belongs to another question.
+            UserError: the name cannot be a folder's, or the ledger of this name belongs to another question.
         """
         content = {"question": question, "objective": list(named)}
+        if name is not None:
+            folder_name("sweep.name", name)
         path = root / SWEEPS_FOLDER / (name or f"{question[:12]}-{'-'.join(named).replace('/', '-')}")
         file = path / "sweep.json"
         if not file.exists():

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -15,6 +17,7 @@ from experiment.core.build import plain
 from experiment.core.errors import UserError, one_line
 from experiment.core.job_context import in_sweep
 from experiment.core.text import visible
+from experiment.terminal.stopping import Stopped, stop_behind, stoppable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,14 +34,15 @@ def command(config_name: str) -> Callable[[Callable[[dict[str, Any]], R]], Calla
             return main(plain(config))
 
         composed: Callable[[], R] = hydra.main(config_path=str(CONF), config_name=config_name)(job)
+        composed = one_line_errors(composed)  # finds mistakes in the command line
 
         @functools.wraps(main)
-        @one_line_errors  # finds mistakes in the command line
-        def typed() -> R:
+        def started() -> R:
             sys.argv[1:] = [_without_null_group(argument) for argument in sys.argv[1:]]
-            return composed()
+            with stoppable(), quiet_pipe():
+                return composed()
 
-        return typed
+        return started
 
     return decorated
 
@@ -47,6 +51,17 @@ def _without_null_group(argument: str) -> str:
     """Return ``~experiment`` for ``experiment=null``: configs say null where no option is chosen, and Hydra cannot read it."""
     group = argument.removesuffix("=null")
     return f"~{group}" if group != argument and (CONF / group).is_dir() else argument
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End without a traceback where the reader of a pipe has ended, as in ``train.py --help | head``."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try once more at its end
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
@@ -64,7 +79,11 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us
         try:
             return main(*args, **kwargs)
-        except Exception as error:
+        except (Stopped, KeyboardInterrupt, Exception) as error:
+            stop = Stopped(128 + signal.SIGINT) if isinstance(error, KeyboardInterrupt) else stop_behind(error)
+            if stop:
+                print("error: interrupted; finished folds are kept. Run the same command to continue.", file=sys.stderr)
+                sys.exit(stop.code)
             message = explained(error)
             if args and in_sweep():
                 # The other trials go on, and the sweeper raises only the first error, at the end or not at all.
@@ -72,14 +91,12 @@ def one_line_errors(main: Callable[P, R]) -> Callable[P, R]:
                 raise
             if message is None:
                 raise
-        except KeyboardInterrupt:
-            message = "interrupted; finished folds are kept. Run the same command to continue."
         sys.exit(visible(f"error: {message}"))
 
     return wrapped
 
 
-def _of_launcher(error: Exception) -> str | None:
+def _of_launcher(error: BaseException) -> str | None:
     """Say in one line what went wrong with starting jobs; None if the error is another one."""
     text = " ".join(str(error).split())
     if "Unknown plugin class" in text or "IS THE PLUGIN INSTALLED" in text:
@@ -97,7 +114,7 @@ def _job() -> str:
     return f"{job.job.num} ({' '.join(job.overrides.task)})"
 
 
-def explained(error: Exception) -> str | None:
+def explained(error: BaseException) -> str | None:
     """Say in one line what is wrong with a user's settings, with the keys that are allowed; None if they are not the cause."""
     from hydra.errors import HydraException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException

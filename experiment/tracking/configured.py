@@ -25,11 +25,11 @@ def trackers(config: Mapping[str, Any]) -> Trackers:
 
 
 def _tracker(name: str, config: Any) -> Tracker:
-    kind = class_of(config) if isinstance(config, Mapping) and "_target_" in config else None
+    kind = class_of(config, object) if isinstance(config, Mapping) and "_target_" in config else None
     if kind is not None and issubclass(kind, Logger):
         return LightningTracker(name, config)
     if kind is not None and issubclass(kind, Tracker):
-        tracker: Tracker = build(config)
+        tracker: Tracker = build(config, Tracker)
         return tracker
     raise UserError(
         f"logger.{name}={config} is no logger; name one of Lightning's, for example "

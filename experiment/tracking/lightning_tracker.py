@@ -30,7 +30,7 @@ class LightningTracker(Tracker):
     def __init__(self, name: str, logger: Mapping[str, Any]) -> None:
         self.name, self.config = name, logger
         try:
-            build(logger)
+            build(logger, Logger)  # type: ignore[type-abstract]  # a base class is asked for
         except ImportError as error:
             # Lightning names what is missing; for TensorBoard it names two packages, and the second is the usual one
             packages = re.findall(r"pip install -U '([^']+)'", str(error))
@@ -66,7 +66,7 @@ class LightningTracker(Tracker):
         words = {"{name}": tracked.name, "{run}": tracked.run.name, "{part}": part, "{sweep}": sweep}
         logger = None
         with warn_only(self.name, "could not start"):
-            logger = CarefulLogger(self.name, build(_filled(self.config, words)))
+            logger = CarefulLogger(self.name, build(_filled(self.config, words), Logger))  # type: ignore[type-abstract]
             logger.log_hyperparams(dict(tracked.config))
         return logger
 

@@ -130,7 +130,7 @@ def differing(config: Mapping[str, Any], kind: Callable[..., Any], parts: Mappin
 @pytest.mark.parametrize("model", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
 def test_constructors_of_models_have_the_defaults_of_their_yaml(model: str) -> None:
     config = plain(composed(f"model={model}"))["model"]
-    kind = class_of(config)
+    kind = class_of(config, object)
     settings = {key: value for key, value in config.items() if key not in (*ENGINE_KEYS, *kind.built_on, "_target_")}
     assert settings, "or nothing is compared"
     assert differing(settings, kind, {"trunk": Trunk, "svm": SVMSettings}) == {}
@@ -139,7 +139,7 @@ def test_constructors_of_models_have_the_defaults_of_their_yaml(model: str) -> N
 @pytest.mark.parametrize("data", sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
 def test_constructors_of_data_modules_have_the_defaults_of_their_yaml(data: str) -> None:
     config = plain(composed(f"data={data}", "++data.root=DIR"))["data"]
-    kind = class_of(config)
+    kind = class_of(config, object)
     # the folder is the user's, the cache is next to the runs
     settings = {key: value for key, value in config.items() if key not in ("_target_", "root", "cache")}
     assert differing(settings, kind, {"augment": Augment}) == {}

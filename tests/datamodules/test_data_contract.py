@@ -68,7 +68,7 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     def made(*overrides: str) -> Loaded:
         with initialize_config_dir(str(CONF)):
             config = plain(compose("train", [f"data={name}", f"paths.cache={cache}", *COMMON, *extra, *overrides]))
-        data = build(config["data"])
+        data = build(config["data"], FoldData)
         samples = data.load()
         split = next(iter(FoldScheme(k=3, val=0.3).split(samples, seed=0)))
         data.set_split(split)

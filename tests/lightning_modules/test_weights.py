@@ -44,6 +44,14 @@ def test_missing_further_and_misshapen_keys_are_named(tmp_path: Path, state: dic
     assert "bn1.weight (3,) instead of (64,)" in text
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused_before_training(tmp_path: Path, number: float) -> None:
+    state = models.resnet18(weights=None).state_dict()
+    state["layer1.0.bn1.weight"][3] = number
+    with pytest.raises(UserError, match=r"w\.pth has numbers that are not finite, in layer1\.0\.bn1\.weight"):
+        torchvision_state("resnet18", saved(tmp_path / "w.pth", state))
+
+
 class Evil:
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,7 +68,7 @@ def test_a_file_with_code_in_it_is_refused_and_the_code_never_runs(tmp_path: Pat
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(2)])
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(2), {1: torch.zeros(2)}, {"a": torch.eye(2).to_sparse()}])
 def test_what_is_no_mapping_to_tensors_is_refused(tmp_path: Path, content: object) -> None:
     with pytest.raises(UserError, match="not a plain state dict"):
         torchvision_state("resnet18", saved(tmp_path / "w.pth", content))

@@ -1,8 +1,10 @@
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from finished_runs import finished_run
 
@@ -11,6 +13,7 @@ from experiment.core.errors import UserError
 from experiment.metrics import evidence
 from experiment.report.content import gather
 from experiment.report.requests import build_report, load_runs
+from experiment.store.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +112,31 @@ def test_a_report_whose_images_have_moved_is_written_without_them(runs, tmp_path
     page = build_report(runs, tmp_path / "out")  # their data module is not there
     assert page == tmp_path / "out" / "report.html"
     assert "<img" not in page.read_text()
+
+
+class Evil:
+    """Pickled, it is a call that creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return (Path.touch, (self.path,))
+
+
+def test_nothing_that_a_stored_config_names_is_run(runs, tmp_path):
+    ran, checkpoint = tmp_path / "ran", tmp_path / "evil.ckpt"
+    torch.save(Evil(ran), checkpoint)
+    unsafe = {
+        "_target_": "pytorch_lightning.LightningModule.load_from_checkpoint",
+        "checkpoint_path": str(checkpoint),
+        "weights_only": False,
+    }
+    folder = {"_target_": "datamodules.folder.FolderDataModule", "root": "", "image_size": 32}
+    for data in (unsafe, {**folder, "labels": unsafe}, {**folder, "augment": [{"of": unsafe}]}):
+        (runs[2].path / "config.yaml").write_text(yaml.safe_dump({**runs[2].config, "data": data}))
+        build_report([*runs[:2], Run.load(runs[2].path)], tmp_path / "out")
+        assert not ran.exists()
 
 
 def test_pictures_are_those_of_the_data_module(tmp_path):

@@ -1,7 +1,7 @@
-from experiment.run.folds import FoldScheme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiment.core.folds import FoldScheme
 from experiment.run.fast_dev_run import one_batch
 
 

@@ -108,7 +108,7 @@ def test_a_model_that_learns_from_val_is_refused_where_there_is_none(combiner: s
         ({**NETWORK, "lrr": 1}, "unexpected keyword argument 'lrr'"),
         ({**NETWORK, "schedule": "step"}, "one_cycle"),
         ({**NETWORK, "trainer": {"max_epoch": 1}}, "Did you mean 'max_epochs'"),
-        ({**NETWORK, "_target_": "pytorch_lightning.LightningModule"}, "not an experiment.core.contracts.FoldModel"),
+        ({**NETWORK, "_target_": "datamodules.synthetic.SyntheticDataModule"}, r"name a class of experiment\.core"),
     ],
 )
 def test_wrong_settings_are_found_before_any_work(model: dict[str, object], message: str) -> None:

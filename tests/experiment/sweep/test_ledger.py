@@ -64,3 +64,10 @@ def test_a_folder_without_a_sweep_is_named(tmp_path):
 
 def test_a_trial_without_folds_has_no_values_yet():
     assert replace(trial("a", 0.5), folds={}).values == []
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", ".."])
+def test_a_name_that_leads_out_of_the_folder_of_sweeps_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"^sweep\.name=.* is not allowed; it names a folder"):
+        Ledger.of(tmp_path, name, "question", ["val/auroc"])
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from experiment.core.errors import UserError
 from experiment.terminal.cli import explained, one_line_errors
+from experiment.terminal.stopping import Stopped
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +52,31 @@ def test_whoever_asks_for_tracebacks_gets_them(monkeypatch: pytest.MonkeyPatch) 
         main()
 
 
-def test_an_interrupt_says_how_to_go_on() -> None:
+@pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt(), 130), (Stopped(130), 130), (Stopped(143), 143)])
+def test_an_interrupt_says_how_to_go_on(interrupt: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
     @one_line_errors
     def main() -> None:
-        raise KeyboardInterrupt
+        raise interrupt
 
-    with pytest.raises(SystemExit, match="Run the same command to continue"):
+    with pytest.raises(SystemExit) as caught:
         main()
+    assert caught.value.code == code
+    assert capsys.readouterr().err == "error: interrupted; finished folds are kept. Run the same command to continue.\n"
+
+
+def test_an_error_that_comes_of_an_interrupt_is_the_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    @one_line_errors
+    def main() -> None:
+        try:
+            raise Stopped(143)
+        finally:
+            raise RuntimeError("a loader's worker was killed by the same signal")
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 143
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_wrong_key_lists_the_keys_that_are_there() -> None:
