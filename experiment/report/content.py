@@ -99,7 +99,7 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
 
 def _titled(runs: Sequence[Run]) -> dict[str, Run]:
     """Return runs by title; runs that share one also have the settings that differ, or else the names of their folders."""
-    names = named([run.title for run in runs], [run.config for run in runs])
+    names = named([run.title for run in runs], [run.settings for run in runs])
     return {name if names.count(name) == 1 else run.path.name: run for name, run in zip(names, runs, strict=True)}
 
 
