@@ -15,6 +15,7 @@ from experiment.metrics.scores import METRICS
 from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content
+from experiment.report.explained import Explained
 from experiment.report.findings import number
 from experiment.report.thumbnails import Picture, thumbnails
 from experiment.store.files import write_text
@@ -22,13 +23,14 @@ from experiment.store.files import write_text
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(content: Content, folder: Path, picture: Picture | None) -> Path:
+def write(content: Content, folder: Path, picture: Picture | None, explained: Explained | None = None) -> Path:
     """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`; return the HTML page.
 
-    Without `picture`, which reads an image, those without a stored thumbnail are left out.
+    Without `picture`, which reads an image, those without a stored thumbnail are left out. The heat maps `explained` are a
+    section of the HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = _values(content, *thumbnails(content, folder, picture))
+    values = {**_values(content, *thumbnails(content, folder, picture)), "explained": explained}
     page = folder / "report.html"
     for name, escape in (("report.md", False), ("report.html", True)):
         write_text(folder / name, _environment(escape).get_template(f"{name}.j2").render(values))
