@@ -12,7 +12,7 @@ def main(config: dict[str, Any]) -> None:
     from experiment.terminal.consoles import out
 
     runs, folder = load_runs(config["run"], config["out"])
-    page = build_report(runs, folder)
+    page = build_report(runs, folder, config["heat_maps"])
     out.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiment.core.errors import UserError
+
 Part = Literal["fit", "val", "test"]
 PARTS: tuple[Part, ...] = ("fit", "val", "test")
 MARKER = "finished.json"
+CHECKPOINT = "model.ckpt"
 FULL = 65535  # white at 16 bits, the unit of grey values of all depths
-
-
 LARGE_SHARE = 0.5  # share of the images in one group, above which a score is mostly about that group
 
 
@@ -126,8 +127,15 @@ class FinishedFold:
 
     @property
     def checkpoint(self) -> Path:
-        """Lightning checkpoint; loads with ``weights_only=True``."""
-        return self.path / "model.ckpt"
+        """Lightning checkpoint; loads with ``weights_only=True``.
+
+        Raises:
+            UserError: it has been removed, by ``status.py prune=checkpoints``, for example.
+        """
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            raise UserError(f"{path} was removed; remove the fold's folder too, and the same command trains it again.")
+        return path
 
     @property
     def marker(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Heat maps of a finished run: each fold's model on its test images, as pictures, and scored if the data know the truth."""
+"""Heat maps of a finished run: each fold's model on test images, as pictures, and scored if the data know the truth."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,29 +10,23 @@ from PIL import Image
 
 from experiment.core.contracts import FoldData, KnowsTruth
 from experiment.core.errors import UserError
-from experiment.core.folds import Splits
-from experiment.core.tables import Split
 from experiment.explain.heat_maps import heat_maps, overlay, peaks_inside
+from experiment.explain.selection import select
+from experiment.report.explained import TABLE
 from experiment.run.fitted_model import load_model
 from experiment.store.runs import Run
 
 BATCH = 8  # images per heat map call: gradients of an ensemble over eight symmetries take memory
-
-
-def pointing(table: pd.DataFrame) -> str | None:
-    """Return the share of hits in the table of `explain` in words; None if the data do not know the truth."""
-    if "hit" not in table:
-        return None
-    hits, area = table["hit"].mean(), table["area"].mean()
-    return f"hottest pixel on a granule: {hits:.0%} of {len(table)} images; a random pixel: {area:.1%}"
+SIDE = 384  # pixels: least side of a picture, so that small images can be looked at
 
 
 def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> pd.DataFrame:
-    """Map up to `images` test images of the positive class, evenly over the folds, and write them into `folder`.
+    """Map up to `images` test images of both classes, wrong predictions first, and write them into `folder`.
 
     Returns:
-        One row per image: ``sample_id``, ``fold``, ``file`` and, if the data know the truth, ``hit`` (whether the hottest
-        pixel is on a granule) and ``area`` (share of the image that granules cover, the hit rate of a random pixel).
+        The rows of `select` with ``file`` and ``group`` and, if the data know the truth, for images of the positive class
+        ``hit`` (whether the hottest pixel is on a granule) and ``area`` (share of the image that granules cover, the hit rate
+        of a random pixel).
 
     Raises:
         UserError: `images` is not positive.
@@ -39,37 +34,38 @@ def explain(run: Run, data: FoldData, images: int, seed: int, folder: Path) -> p
     if images < 1:
         raise UserError(f"images={images} is not allowed; take 1 or more.")
     folder.mkdir(parents=True, exist_ok=True)
-    splits = list(Splits(run.splits))
-    rows: list[dict[str, object]] = []
-    for number, (split, (_, fold)) in enumerate(zip(splits, run.folds(), strict=True)):
-        share = images // len(splits) + (number < images % len(splits))
-        chosen = _choose(run, split, share, seed)
-        model = load_model(fold)
-        for start in range(0, len(chosen), BATCH):
-            ids = chosen[start : start + BATCH]
-            heat = heat_maps(model, data.views(ids), run.samples.positive_index, seed)
-            rows += [_row(data, split, sample, one, folder) for sample, one in zip(ids, heat, strict=True)]
-    table = pd.DataFrame(rows)
-    table.to_csv(folder / "explanations.csv", index=False)
+    if (folder / TABLE).is_file():  # of an earlier choice of images
+        for file in pd.read_csv(folder / TABLE)["file"]:
+            (folder / Path(file).name).unlink(missing_ok=True)
+    table, samples = select(run.oof, run.samples.classes, run.samples.positive, images, seed), run.samples
+    table["group"] = samples.select(table["sample_id"].tolist())["group"].to_numpy() if samples.grouped else ""
+    table["file"] = [
+        f"{place + 1:03d}-{row['kind'].replace(' ', '-')}-{PurePosixPath(row['sample_id']).stem}.png"
+        for place, row in enumerate(table.to_dict("records"))
+    ]
+    folds, scored = dict(run.folds()), {}
+    for fold, rows in table.groupby("fold"):
+        model = load_model(folds[str(fold)])
+        for start in range(0, len(rows), BATCH):
+            batch = rows.iloc[start : start + BATCH]
+            heat = heat_maps(model, data.views(batch["sample_id"].tolist()), samples.positive_index, seed)
+            for (place, row), one in zip(batch.iterrows(), heat, strict=True):
+                _picture(data.picture(row["sample_id"]), one).save(folder / row["file"])
+                if isinstance(data, KnowsTruth) and row["label"] == samples.positive:
+                    scored[place] = _pointed(data.granule_mask(row["sample_id"]), one)
+    if isinstance(data, KnowsTruth):
+        table = table.join(pd.DataFrame.from_dict(scored, orient="index", columns=["hit", "area"]))
+    table.to_csv(folder / TABLE, index=False)
     return table
 
 
-def _choose(run: Run, split: Split, count: int, seed: int) -> list[str]:
-    """Choose up to `count` test images of the positive class at random."""
-    rows = run.samples.select(split.test)
-    ids = rows.loc[rows["target"] == run.samples.positive_index, "sample_id"].to_numpy()
-    drawn = np.random.default_rng([seed, split.repeat, split.fold]).permutation(len(ids))[:count]
-    return [str(ids[position]) for position in sorted(drawn)]
+def _picture(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> Image.Image:
+    """Return an image beside its overlay, upscaled to `SIDE` if they are smaller."""
+    side = max(SIDE, *heat.shape)
+    large = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+    hot = np.asarray(Image.fromarray(heat).resize((side, side), Image.Resampling.BILINEAR))
+    return Image.fromarray(overlay(large, hot))
 
 
-def _row(data: FoldData, split: Split, sample: str, heat: NDArray[np.float32], folder: Path) -> dict[str, object]:
-    """Write one picture; return its row of the table."""
-    file = f"{split.name.replace('/', '-')}-{sample.replace('/', '-')}.png"
-    size = heat.shape[::-1]
-    image = np.asarray(Image.fromarray(data.picture(sample)).resize(size, Image.Resampling.BILINEAR))
-    Image.fromarray(overlay(image, heat)).save(folder / file)
-    row: dict[str, object] = {"sample_id": sample, "fold": split.name, "file": file}
-    if isinstance(data, KnowsTruth):
-        mask = data.granule_mask(sample)
-        row |= {"hit": bool(peaks_inside(heat[None], [mask])[0]), "area": float(mask.mean())}
-    return row
+def _pointed(mask: NDArray[np.bool_], heat: NDArray[np.float32]) -> tuple[Any, float]:
+    return bool(peaks_inside(heat[None], [mask])[0]), float(mask.mean())

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from experiment.core.differences import named
 from experiment.core.errors import UserError
 from experiment.core.tables import probability_columns
 from experiment.metrics.evidence import Cohort, hardest
 from experiment.report.evidence_file import Numbers
-from experiment.report.findings import headline, warnings
+from experiment.report.findings import doubts, headline, warnings
 from experiment.store.runs import Run
 
-HARDEST = 12
+HARDEST = 12  # most images that all models get wrong
+MANY = 4  # models, from which the title of a comparison gives their number alone
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Content:
     positive: str  # class that sensitivity refers to
     numbers: Numbers  # computed numbers
     headline: Sequence[str]  # the answer in sentences
+    doubts: Sequence[str]  # models that may have learned nothing; they are among the warnings
     warnings: Sequence[str]  # reasons to distrust the numbers
     confusion: Mapping[str, Sequence[Sequence[int]]]  # counts by title, true classes in rows, decided ones in columns
     hardest: Sequence[Mapping[str, Any]]  # images that all models get wrong
@@ -58,30 +61,35 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
     Raises:
         UserError: the runs differ in images or classes.
     """
-    named = _titled(runs)
+    titled = _titled(runs)
     first = runs[0].samples
-    for title, run in named.items():
+    for title, run in titled.items():
         if (run.samples.classes, run.samples.positive) != (first.classes, first.positive):
             raise UserError(
-                f"{title} has the classes {list(run.samples.classes)} (positive: {run.samples.positive}), {next(iter(named))} "
-                f"has {list(first.classes)} (positive: {first.positive}); only runs of the same question can be compared."
+                f"{title} has the classes {list(run.samples.classes)} (positive: {run.samples.positive}), "
+                f"{next(iter(titled))} has {list(first.classes)} (positive: {first.positive}); only runs of the same question "
+                "can be compared."
             )
-    cohort = Cohort.of({title: run.oof for title, run in named.items()}, first)
-    numbers = Numbers.of(cohort, named, [runs[-1].path, *([folder] if folder else [])])
-    curves = {title: epochs for title, run in named.items() if (epochs := run.curves())}
+    cohort = Cohort.of({title: run.oof for title, run in titled.items()}, first)
+    numbers = Numbers.of(cohort, titled, [runs[-1].path, *([folder] if folder else [])])
+    curves = {title: epochs for title, run in titled.items() if (epochs := run.curves())}
     last = runs[-1]
+    is_whole = {run.path for run in runs} <= {run.path for run in last.with_inputs()}
     built_in = bool(last.config.get("built_in_images"))
-    scores = {title: run.scores for title, run in named.items()}
+    scores = {title: run.scores for title, run in titled.items()}
+    confusion = {title: _confusion(run.oof, first.classes) for title, run in titled.items()}
+    doubted = doubts(numbers.evidence, confusion, first.classes)
     markers = [marker for run in runs for marker in run.markers.values()]
     return Content(
-        title=last.path.name if {run.path for run in runs} <= {run.path for run in last.with_inputs()} else "comparison",
-        runs=named,
+        title=last.path.name if is_whole else " and ".join(titled) if len(runs) < MANY else f"{len(runs)} models",
+        runs=titled,
         classes=first.classes,
         positive=first.positive,
         numbers=numbers,
-        headline=headline(numbers.evidence),
-        warnings=warnings(cohort, numbers.evidence, scores, curves, numbers.gaps, built_in, first.greys),
-        confusion={title: _confusion(run.oof, first.classes) for title, run in named.items()},
+        headline=headline(numbers.evidence, doubted),
+        doubts=[reason for reasons in doubted.values() for reason in reasons],
+        warnings=warnings(cohort, numbers.evidence, scores, curves, numbers.gaps, built_in, doubted, first.greys),
+        confusion=confusion,
         hardest=hardest(cohort, HARDEST),
         splits=_splits(last),
         curves=curves,
@@ -90,9 +98,9 @@ def gather(runs: Sequence[Run], folder: Path | None = None) -> Content:
 
 
 def _titled(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return runs by title; runs with the same title go by the names of their folders."""
-    titles = [run.title for run in runs]
-    return {run.title if titles.count(run.title) == 1 else run.path.name: run for run in runs}
+    """Return runs by title; runs that share one also have the settings that differ, or else the names of their folders."""
+    names = named([run.title for run in runs], [run.settings for run in runs])
+    return {name if names.count(name) == 1 else run.path.name: run for name, run in zip(names, runs, strict=True)}
 
 
 def _confusion(oof: pd.DataFrame, classes: Sequence[str]) -> list[list[int]]:

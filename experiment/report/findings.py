@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,11 @@ SHIFTED = 0.02  # difference of the folds' mean AUROC and the pooled AUROC, abov
 STILL_FALLING = 0.05  # relative fall of the loss in the last epoch, above which training stopped too early
 LITTLE_USED = 0.25  # median share of the range of grey values that an image uses, below which to warn
 SURE = 0.05  # p-value, below which a difference is significant
+ALL = 0.95  # share of the images of every true class that are called one class, from which a model calls all images that
+BETTER: Literal["better"] = "better"
+
+Doubts = Mapping[str, Sequence[str]]
+"""Reasons by title of the model."""
 
 
 def ranked(evidence: Mapping[str, Any]) -> list[str]:
@@ -30,12 +35,19 @@ def ranked(evidence: Mapping[str, Any]) -> list[str]:
     return sorted(evidence["models"], key=value, reverse=True)
 
 
-def headline(evidence: Mapping[str, Any]) -> list[str]:
-    """Return the answer in one or two sentences."""
+def headline(evidence: Mapping[str, Any], doubts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the answer in one or two sentences.
+
+    A model is called the best if it is better than each other in the first metric, and has none of the `doubts`.
+    """
     best, *others = ranked(evidence)
     metrics = evidence["models"][best]["metrics"]
     values = [f"{METRIC_WORDS[name]} {_with_interval(metrics[name])}" for name in TESTED]
-    sentences = [f"{'Best of ' + str(len(others) + 1) + ' models: ' if others else ''}{best}, {' and '.join(values)}."]
+    rank = ""
+    if others:
+        shown = not doubts.get(best) and all(verdict(pair_of(evidence, best, other, TESTED[0])) == BETTER for other in others)
+        rank = f"{'Best' if shown else 'Highest, but not shown to be best,'} of {len(others) + 1} models: "
+    sentences = [f"{rank}{best}, {' and '.join(values)}."]
     if others:
         sentences.append(_against_next(evidence, best, others[0]))
     return sentences
@@ -48,22 +60,53 @@ def _with_interval(m: Mapping[str, float]) -> str:
     return f"{number(m['value'])} (95 % interval {number(m['low'])} to {number(m['high'])})"
 
 
-def number(value: Any, form: str = ".3f") -> str:
+def number(value: Any, form: str = "z.3f") -> str:
     """Format a number for a reader; a dash where it is missing or undefined."""
     return format(value, form).replace("-", "−") if isinstance(value, float | int) and math.isfinite(value) else "–"
+
+
+def verdict(pair: Mapping[str, Any]) -> Literal["better", "worse", "not told apart"]:
+    """Return what a comparison shows about its first model."""
+    if not pair["p_holm"] < SURE:  # or undefined
+        return "not told apart"
+    return BETTER if pair["difference"] > 0 else "worse"
 
 
 def _against_next(evidence: Mapping[str, Any], best: str, second: str) -> str:
     verdicts = []
     for metric in TESTED:
         pair = pair_of(evidence, best, second, metric)
-        verdict = "better" if pair["p_holm"] < SURE and pair["difference"] > 0 else "not shown to be better"
-        low, high = (number(pair[end], "+.3f") for end in ("low", "high"))
+        low, high = (number(pair[end], "+z.3f") for end in ("low", "high"))
         verdicts.append(
-            f"{verdict} in {METRIC_WORDS[metric]} ({number(pair['difference'], '+.3f')}, 95 % interval "
+            f"{verdict(pair)} in {METRIC_WORDS[metric]} ({number(pair['difference'], '+z.3f')}, 95 % interval "
             f"{low} to {high}, p = {number(pair['p_holm'], '.2g')} after Holm)"
         )
-    return f"Against the next, {second}, it is {' and '.join(verdicts)}."
+    together = f"each interval is of one comparison, p is adjusted for all {len(evidence['pairs'])}"
+    return f"Against the next, {second}: {' and '.join(verdicts)}; {together}."
+
+
+def doubts(evidence: Mapping[str, Any], confusion: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Doubts:
+    """Return by title why a model may have learned nothing: it is no better than chance, or calls everything one class.
+
+    `confusion` holds counts by title, true classes in rows and decided ones in columns, in the order of `classes`.
+    """
+    chance = {"balanced_accuracy": 1 / len(classes), "auroc": 0.5}
+    found = {}
+    for title in ranked(evidence):
+        metrics = evidence["models"][title]["metrics"]
+        by_chance = [
+            f"{METRIC_WORDS[name]} {_with_interval(metrics[name])}, chance {number(chance[name])}"
+            for name in TESTED
+            if metrics[name]["low"] <= chance[name]
+        ]
+        reasons = [f"{title}: not shown to be better than chance: {' and '.join(by_chance)}."] if by_chance else []
+        counts = np.asarray(confusion[title], dtype=float)
+        least = np.min(counts / counts.sum(axis=1, keepdims=True).clip(1), axis=0)  # of each class, decided in any true one
+        if least.max() >= ALL:
+            share = counts[:, least.argmax()].sum() / counts.sum()
+            reasons.append(f"{title}: calls {share:.0%} of all images {classes[least.argmax()]}, whatever they show.")
+        found[title] = reasons
+    return found
 
 
 def warnings(
@@ -73,11 +116,13 @@ def warnings(
     curves: Mapping[str, Mapping[str, pd.DataFrame]],
     gaps: Sequence[Mapping[str, Any]],
     built_in: bool,
+    doubted: Doubts,
     greys: Greys | None = None,
 ) -> list[str]:
     """Return the reasons to distrust these numbers, most serious first, each with the number behind it.
 
-    `evidence` and `gaps` are results of the functions of that name; `scores` (by `summarise`) and `curves` are by title.
+    `evidence` and `gaps` are results of the functions of that name, `doubted` that of `doubts`; `scores` (by `summarise`) and
+    `curves` are by title.
     """
     reasons: list[str] = []
     if built_in:
@@ -108,6 +153,7 @@ def warnings(
             "class weights give probabilities for equally frequent classes, which are too high here."
         )
     for title in ranked(evidence):
+        reasons += doubted.get(title, [])
         reasons += _of_model(title, evidence["models"][title], scores[title], curves.get(title, {}))
     if len(evidence["models"]) > 1:
         undetected = np.fmax.reduce([p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0]])

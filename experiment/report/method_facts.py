@@ -95,7 +95,8 @@ def training(content: Content) -> str:
             return ", ".join(filter(None, [step, callbacks, _how_fitted(run)]))
         used = {key: trainer[key] for key in TRAINER if key in trainer}
         used |= {key: data[key] for key in ("batch_size", "augment") if key in data}
-        count = f"{spanned(len(frame) for frame in epochs.values())} epochs in each of {len(epochs)} folds"
+        number = spanned(len(frame) for frame in epochs.values())
+        count = f"{number} epoch{'' if number == '1' else 's'} in each of {len(epochs)} folds"
         return ", ".join(filter(None, [count, settings(used), callbacks, _how_fitted(run)]))
 
     return each(content, describe)

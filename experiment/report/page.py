@@ -15,6 +15,7 @@ from experiment.metrics.scores import METRICS
 from experiment.report import figures
 from experiment.report.checklist import checklist
 from experiment.report.content import Content
+from experiment.report.explained import Explained
 from experiment.report.findings import number
 from experiment.report.thumbnails import Picture, thumbnails
 from experiment.store.files import write_text
@@ -22,17 +23,18 @@ from experiment.store.files import write_text
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write(content: Content, folder: Path, picture: Picture | None) -> Path:
+def write(content: Content, folder: Path, picture: Picture | None, explained: Explained | None = None) -> Path:
     """Write ``report.html``, ``report.md``, ``evidence.json`` and the thumbnails into `folder`; return the HTML page.
 
-    Without `picture`, which reads an image, those without a stored thumbnail are left out.
+    Without `picture`, which reads an image, those without a stored thumbnail are left out. The heat maps `explained` are a
+    section of the HTML page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values = _values(content, *thumbnails(content, folder, picture))
+    values = {**_values(content, *thumbnails(content, folder, picture)), "explained": explained}
     page = folder / "report.html"
     for name, escape in (("report.md", False), ("report.html", True)):
         write_text(folder / name, _environment(escape).get_template(f"{name}.j2").render(values))
-    content.numbers.write(folder, headline=content.headline, warnings=content.warnings)
+    content.numbers.write(folder, headline=content.headline, doubts=content.doubts, warnings=content.warnings)
     return page
 
 
@@ -42,9 +44,9 @@ def _environment(escape: bool) -> Environment:
         finalize=None if escape else _in_markdown,
     )  # fmt: skip
     environment.filters |= {
-        "f2": lambda value: number(value, ".2f"),
+        "f2": lambda value: number(value, "z.2f"),
         "f3": number,
-        "signed": lambda value: number(value, "+.3f"),
+        "signed": lambda value: number(value, "+z.3f"),
         "p": lambda value: number(value, ".2g") if not isinstance(value, float) or not value < 0.001 else "< 0.001",
         "in_words": in_words,
     }
@@ -72,8 +74,8 @@ def _values(content: Content, pictures: Mapping[str, str], missing: str) -> dict
         "named": {kind: [name for name in svgs if name.startswith(kind)] for kind in ("intervals", "folds", "learning")},
         "interval_caption": f"Dot: value over all out-of-fold images. Bar: {content.evidence['method']['interval']}.",
         "unit": unit, "unseen": "its patient" if content.last.samples.grouped else "it",
-        "operating": _by_model(models, lambda m: number(next(iter(m["operating"].values())), ".3f")),
-        "slopes": "Slope: " + _by_model(models, lambda m: number(m["calibration"]["slope"], ".2f")),
+        "operating": _by_model(models, lambda m: number(next(iter(m["operating"].values())))),
+        "slopes": "Slope: " + _by_model(models, lambda m: number(m["calibration"]["slope"], "z.2f")),
         "epochs": "Epochs: " + _by_model(content.curves, lambda by_fold: str(max(map(len, by_fold.values())))),
         "splits": _by_fold(content),
         "pictures": pictures, "no_pictures": missing,

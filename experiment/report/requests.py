@@ -7,6 +7,7 @@ from experiment.core.build import build, relocated
 from experiment.core.errors import UserError
 from experiment.core.identity import digest
 from experiment.report.content import gather
+from experiment.report.explained import Explained
 from experiment.report.page import write
 from experiment.report.thumbnails import Picture, all_stored
 from experiment.store.runs import Run
@@ -33,11 +34,16 @@ def load_runs(run: str | Sequence[str], out: str | None) -> tuple[list[Run], Pat
     return runs, Path(out) if out else comparison
 
 
-def build_report(runs: Sequence[Run], folder: Path) -> Path:
-    """Write the report of these runs, of which the last is the main one, into `folder`; return the path of the page."""
+def build_report(runs: Sequence[Run], folder: Path, heat_maps: bool = False) -> Path:
+    """Write the report of these runs, of which the last is the main one, into `folder`; return the path of the page.
+
+    Raises:
+        UserError: `heat_maps` of the main run are asked for, and there are none.
+    """
     place = folder.resolve()
+    explained = Explained.of(runs[-1]) if heat_maps else None
     content = gather(runs, place)
-    return write(content, place, None if all_stored(content, place) else _picture(runs[-1]))
+    return write(content, place, None if all_stored(content, place) else _picture(runs[-1]), explained)
 
 
 def _picture(run: Run) -> Picture | None:

@@ -172,7 +172,7 @@ def _words(names: Iterable[str]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "undefined"
+    return f"{value:z.3f}" if math.isfinite(value) else "undefined"
 
 
 FACTS: Mapping[str, Callable[[Content], str]] = {

@@ -37,7 +37,7 @@ def thumbnails(content: Content, folder: Path, picture: Picture | None) -> tuple
                 missing = "Pictures are left out: the images could not be opened."
                 continue
             try:
-                stored[digest] = _address(picture(sample))
+                stored[digest] = address(picture(sample))
             except (OSError, ValueError, KeyError) as error:
                 missing = f"Some pictures are left out: {error}."
                 break
@@ -58,9 +58,10 @@ def _stored(content: Content, folder: Path) -> dict[str, str]:
     return {digest: address for file in files if file.is_file() for digest, address in json.loads(file.read_text()).items()}
 
 
-def _address(pixels: NDArray[np.uint8]) -> str:
+def address(pixels: NDArray[np.uint8], side: int = SIDE) -> str:
+    """Return an image as a data URL, with its longer side at most `side` pixels."""
     image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((side, side))
     stream = io.BytesIO()
     image.save(stream, format="JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -129,7 +129,18 @@ def fit(
             )
         save(model, trainer, folder / "model.ckpt")
         if curves.exists():
-            curves.rename(folder / "history.csv")
+            by_epoch(pd.read_csv(curves)).to_csv(folder / "history.csv", index=False)
+
+
+def by_epoch(logged: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per epoch, of each column the last value: Lightning logs fit and val in rows of their own.
+
+    >>> by_epoch(pd.DataFrame({"epoch": [None, 0, 0], "lr": [0.1, None, None], "val/loss": [None, 0.5, None]}))
+       epoch   lr  val/loss
+    0      0  0.1       0.5
+    """
+    epoch = logged["epoch"].bfill().ffill().astype(int)  # a row of a step within an epoch comes before those of its end
+    return logged.drop(columns="epoch").groupby(epoch).last().reset_index()
 
 
 def _any_checkpoint(callbacks: Sequence[Callback]) -> bool:

@@ -100,6 +100,25 @@ class Run:
         return dict(yaml.safe_load((self.path / "config.yaml").read_text()))
 
     @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The settings that decide the numbers, as sections of a config; an unfinished run has no ``folds``.
+
+        Models that it is built on, whose settings are no part of its own config, are in ``model.inputs``.
+        """
+        config = self.config if (self.path / "config.yaml").is_file() else {}
+        sections = {**config, **{key: self.record[key] for key in ("model", "trainer", "data") if key in self.record}}
+        # pixels and files count by their digests, which say nothing to a reader unless they are all that differs
+        data = {key: value for key, value in sections.get("data", {}).items() if key != "digest"}
+        files = {key: value[:DIGITS] for key, value in self.record.get("files", {}).items()}
+        inputs = {
+            name: Run(folder, name, json.loads((folder / IDENTITY).read_text())).settings["model"]
+            for name, folder in self.built_on().items()
+            if (folder / IDENTITY).is_file()
+        }
+        model = {**sections.get("model", {}), "files": files, "inputs": inputs, "callbacks": self.record.get("callbacks", {})}
+        return {**sections, "seed": self.record.get("seed", config.get("seed")), "data": data, "model": model}
+
+    @cached_property
     def scores(self) -> dict[str, dict[str, Any]]:
         """Metrics of ``metrics.json``."""
         content = json.loads((self.path / "metrics.json").read_text())
@@ -166,14 +185,18 @@ class Run:
                     curves[name] = history.groupby("epoch").mean(numeric_only=True).reset_index()
         return curves
 
+    def built_on(self) -> dict[str, Path]:
+        """Return the folders of the runs that this one is built on, by their names in its config."""
+        first: Mapping[str, Any] = next(iter(self.markers.values()), {})
+        root = self.path.parent
+        return {
+            name: (root / fold).resolve().parents[1] for name, fold in first.get("inputs", {}).items()
+        }  # <run>/repeat-0/fold-0
+
     def inputs(self) -> dict[str, "Run"]:
         """Return the runs that this one is built on, by their names in its config; titles are those of its tables."""
-        first: Mapping[str, Any] = next(iter(self.markers.values()), {})
-        titles = first.get("titles", {})
-        return {
-            name: Run.load((self.path.parent / folder).parents[1], titles.get(name, name))  # <run>/repeat-0/fold-0
-            for name, folder in first.get("inputs", {}).items()
-        }
+        titles = next(iter(self.markers.values()), {}).get("titles", {})
+        return {name: Run.load(folder, titles.get(name, name)) for name, folder in self.built_on().items()}
 
     def with_inputs(self) -> list["Run"]:
         """Return the runs that this one is built on, deepest first and each once, then itself."""

@@ -1,102 +1,85 @@
-"""Status of all runs from their folder: folds that are done, running, failed or missing."""
+"""Table of runs in the terminal: data set, settings that differ, date, folds and scores; below it the sweeps."""
 
-import json
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from experiment.core.cost import duration
-from experiment.core.errors import UserError
-from experiment.core.tables import MARKER
-from experiment.store.attempt import failure
-from experiment.store.lease import holder
-from experiment.store.runs import IDENTITY
-from experiment.sweep.ledger import ledgers
+from experiment.core.errors import one_line
+from experiment.sweep.ledger import SWEEPS_FOLDER, Ledger
+from experiment.sweep.prune import Removal
+from experiment.sweep.run_status import BAD_FILE, Row, RunStatus, State, in_line
 from experiment.sweep.summary import print_sweep
 
-State = Literal["done", "running", "stale", "failed", "missing"]
 MARKS: dict[State, tuple[str, str]] = {
     "done": ("■", "green"), "running": ("▶", "cyan"), "stale": ("◌", "yellow"),
-    "failed": ("✗", "red"), "missing": ("·", "dim"),
+    "failed": ("✗", "red"), "damaged": ("!", "red"), "missing": ("·", "dim"),
 }  # fmt: skip
-METRIC = "balanced_accuracy"
+MANY = 10  # folds, above which they are counted
 
 
-@dataclass(frozen=True)
-class FoldStatus:
-    """Status of one fold of a run."""
-
-    name: str  # for example ``repeat-0/fold-3``
-    state: State  # state of the fold; ``stale`` means begun by a job that is gone, and the next command takes over
-    note: str = ""  # process that works on it, or why it failed
-    seconds: float = 0.0  # duration, so far if it is running
-    scores: dict[str, float] | None = None  # balanced accuracy by part
-
-    @classmethod
-    def of(cls, run: Path, name: str) -> "FoldStatus":
-        """Read the status from the files of the run."""
-        place = run / name
-        if (place / MARKER).is_file():
-            marker = json.loads((place / MARKER).read_text())
-            by_part = {part: scores[METRIC] for part, scores in marker.get("scores", {}).items()}
-            return cls(name, "done", seconds=marker["seconds"], scores=by_part)
-        if owner := holder(place.with_name(f".{place.name}.lease")):
-            state: State = "stale" if owner.stale else "running"
-            return cls(name, state, str(owner), seconds=time.time() - owner.since)
-        if failed := failure(place.with_name(f".{place.name}.failed")):
-            return cls(name, "failed", failed)
-        return cls(name, "missing")
-
-
-def runs(root: Path) -> Iterator[tuple[Path, list[FoldStatus]]]:
-    """Yield each run below `root` with its folds, the most recently changed run last.
-
-    Raises:
-        UserError: the folder does not exist.
-    """
-    if not root.is_dir():
-        raise UserError(f"paths.runs={root} does not exist; give the folder that train.py writes to.")
-    for identity in sorted(root.glob(f"*/{IDENTITY}"), key=lambda file: file.parent.stat().st_mtime):
-        run = identity.parent
-        if (splits := run / "splits.parquet").is_file():
-            folds = pd.read_parquet(splits, columns=["repeat", "fold"]).drop_duplicates().sort_values(["repeat", "fold"])
-            yield run, [FoldStatus.of(run, f"repeat-{repeat}/fold-{fold}") for repeat, fold in folds.to_numpy().tolist()]
-
-
-def print_status(root: Path, console: Console, complete: bool = True) -> None:
-    """Print one row per run, one line per running, stale or failed fold, and the sweeps."""
+def print_runs(rows: Sequence[Row], console: Console) -> None:
+    """Print one row per run, and one line per fold that is running, stale, failed or damaged."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column, right in (("run", 0), ("folds", 0), ("done", 1), ("val BalAcc", 1), ("test BalAcc", 1), ("time", 1)):
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    table.add_column("run", overflow="fold", max_width=26)
+    table.add_column("data", overflow="fold", max_width=16)
+    table.add_column("settings that differ", overflow="fold")
+    for column, justify in (("finished", "left"), ("folds", "left"), ("val", "right"), ("test", "right"), ("time", "right")):
+        table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     notes = []
-    for run, folds in runs(root):
-        done = [fold for fold in folds if fold.state == "done"]
-        if len(done) == len(folds) and not complete:
-            continue
-        marks = Text()
-        for fold in folds:
-            marks.append(*MARKS[fold.state])
+    for run, settings in rows:
+        texts = [run.path.name, f"{run.data} {run.images or ''}".strip(), in_line(settings), _date(run.when)]
+        scores = [f"{mean:.3f}" if math.isfinite(mean := run.mean(part)) else "–" for part in ("val", "test")]
+        table.add_row(*map(Text, texts), _folds(run), *scores, duration(sum(fold.seconds for fold in run.done)))
+        if run.damage:
+            notes.append(f"{run.path.name}: damaged, {run.damage}")
+        for fold in run.folds:
             if fold.note:
-                notes.append(f"{run.name} {fold.name}: {fold.state}, {fold.note} ({duration(fold.seconds)})")
-        scores = [_mean([fold.scores or {} for fold in done], part) for part in ("val", "test")]
-        table.add_row(run.name, marks, f"{len(done)}/{len(folds)}", *scores, duration(sum(fold.seconds for fold in done)))
+                spent = f" ({duration(fold.seconds)})" if fold.seconds else ""
+                notes.append(f"{run.path.name} {fold.name}: {fold.state}, {fold.note}{spent}")
     console.print(table)
-    console.print("■ done  ▶ running  ◌ stale: its job is gone  ✗ failed  · missing", style="dim", highlight=False)
+    legend = "■ done  ▶ running  ◌ stale: its job is gone  ✗ failed  ! damaged  · missing"
+    console.print(f"{legend}; val and test: balanced accuracy", style="dim", highlight=False)
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    for ledger in ledgers(root):
-        print_sweep(ledger, console)
 
 
-def _mean(scores: list[dict[str, float]], part: str) -> str:
-    values = [score[part] for score in scores if part in score]
-    return f"{np.mean(values):.3f}" if values else "–"
+def print_removals(removals: Mapping[str, Removal], console: Console) -> None:
+    """Print what may be removed of each kind."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column, justify in (("prune", "left"), ("MB", "right"), ("files or folders", "right"), ("left", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for kind, removal in removals.items():
+        table.add_row(kind, f"{removal.megabytes:.1f}", str(len(removal.paths)), removal.left)
+    console.print(table)
+
+
+def _date(when: datetime) -> str:
+    return f"{when:%d %b %H:%M}" if when.year == datetime.now().year else f"{when:%d %b %Y}"
+
+
+def _folds(run: RunStatus) -> Text:
+    """Return a mark per fold, or the counts of many folds."""
+    if run.damage and not run.folds:
+        return Text("damaged", style="red")
+    if len(run.folds) <= MANY:
+        return Text.assemble(*(MARKS[fold.state] for fold in run.folds))
+    counts = Counter(fold.state for fold in run.folds)
+    others = [(f" {MARKS[state][0]}{counts[state]}", MARKS[state][1]) for state in MARKS if state != "done" and counts[state]]
+    return Text.assemble(f"{counts['done']}/{len(run.folds)}", *others)
+
+
+def print_sweeps(root: Path, console: Console) -> None:
+    """Print each sweep below `root`."""
+    for file in sorted((root / SWEEPS_FOLDER).glob("*/sweep.json")):
+        try:
+            print_sweep(Ledger.at(file.parent), console)
+        except BAD_FILE as error:
+            console.print(f"sweep {file.parent.name}: damaged, {one_line(error)}", highlight=False, markup=False)

@@ -34,11 +34,14 @@ def print_results(results: Sequence[Result], console: Console) -> None:
 
 
 def print_published(page: Path, console: Console) -> None:
-    """Print the answer in words, and the path of the report."""
-    console.print(" ".join(json.loads(page.with_name("evidence.json").read_text())["headline"]), highlight=False)
+    """Print the answer in words, models that may have learned nothing, and the path of the report."""
+    evidence = json.loads(page.with_name("evidence.json").read_text())
+    console.print(" ".join(evidence["headline"]), highlight=False, markup=False)
+    for doubt in evidence.get("doubts", []):  # a report of an earlier version has none
+        console.print(f"warning: {doubt}", style="yellow", highlight=False, markup=False)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
 def _cells(result: Result, which: str) -> list[str]:
     values = [scores.get(which, math.nan) for scores in result.scores.values()]
-    return [f"{value:.3f}" if math.isfinite(value) else "–" for value in values]
+    return [f"{value:z.3f}" if math.isfinite(value) else "–" for value in values]

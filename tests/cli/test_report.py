@@ -61,7 +61,7 @@ def test_runs_can_be_compared_and_all_are_on_the_page(finished_job: Path) -> Non
     assert page.parent.name.startswith("comparison-")
     stored = json.loads((page.parent / "evidence.json").read_text())
     assert list(stored["models"]) == ["resnet_svm", "resnet"]
-    assert "<title>comparison</title>" in page.read_text()
+    assert "<title>resnet_svm and resnet</title>" in page.read_text()
 
 
 def test_a_folder_without_a_run_is_named(finished_job: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiment.core.contracts import FoldModel
 from experiment.core.errors import UserError
-from experiment.explain.explanations import explain, pointing
+from experiment.explain.explanations import SIDE, explain
 
 
 class Corner(FoldModel):
@@ -27,35 +27,63 @@ def run(tiny_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return finished_run(tmp_path / "corner-0123", tiny_data.samples)
 
 
-def test_test_images_of_the_positive_class_are_shared_out_over_the_folds(run, tiny_data, tmp_path: Path) -> None:
-    table = explain(run, tiny_data, 5, 0, tmp_path / "maps")
-    assert table["fold"].tolist() == [f"repeat-0/fold-{fold}" for fold in (0, 0, 1, 1, 2)]
+def test_both_classes_are_mapped_by_the_model_of_their_fold(run, tiny_data, tmp_path: Path) -> None:
+    table = explain(run, tiny_data, 8, 0, tmp_path / "maps")
+    assert table["kind"].tolist() == [
+        kind for kind in ("false negative", "false positive", "true positive", "true negative") for _ in range(2)
+    ]
     for fold, sample in zip(table["fold"], table["sample_id"], strict=True):
         tested = run.splits[(run.splits["fold"] == int(fold[-1])) & (run.splits["part"] == "test")]["sample_id"]
         assert sample in set(tested)
-    positive = run.samples.classes.index(run.samples.positive)
-    assert run.samples.select(table["sample_id"])["target"].tolist() == [positive] * 5
 
 
-def test_a_picture_is_written_for_each_and_listed(run, tiny_data, tmp_path: Path) -> None:
+def test_the_table_names_label_decision_and_probability(run, tiny_data, tmp_path: Path) -> None:
+    explain(run, tiny_data, 8, 0, tmp_path / "maps")
+    listed = pd.read_csv(tmp_path / "maps" / "explanations.csv").set_index("sample_id")
+    oof = run.oof.set_index("sample_id").loc[listed.index]
+    assert listed["label"].tolist() == oof["target"].tolist()
+    assert listed["p"].tolist() == pytest.approx(oof["p/present"].tolist())
+    assert listed["decided"].tolist() == ["present" if p > 0.5 else "absent" for p in oof["p/present"]]
+    assert set(listed["group"]) <= set(tiny_data.samples.group)
+
+
+def test_a_large_picture_is_written_for_each_and_listed(run, tiny_data, tmp_path: Path) -> None:
     explain(run, tiny_data, 3, 0, tmp_path / "maps")
-    listed = pd.read_csv(tmp_path / "maps" / "explanations.csv")
-    size = tiny_data.image_size
-    assert [Image.open(tmp_path / "maps" / file).size for file in listed["file"]] == [(2 * size, size)] * 3
+    listed = pd.read_csv(tmp_path / "maps" / "explanations.csv")["file"].tolist()
+    assert [Image.open(tmp_path / "maps" / file).size for file in listed] == [(2 * SIDE, SIDE)] * 3
+    explain(run, tiny_data, 1, 1, tmp_path / "maps")
+    assert len(list((tmp_path / "maps").glob("*.png"))) == 1  # those of the earlier choice are gone
 
 
-def test_where_the_truth_is_known_hits_and_the_chance_of_one_are_told(run, tiny_data, tmp_path: Path) -> None:
-    explained = explain(run, tiny_data, 6, 0, tmp_path / "maps")
-    masks = [tiny_data.granule_mask(sample) for sample in explained["sample_id"]]
+def test_a_file_name_has_one_ending(run, tiny_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tiny_data.samples.rows
+    named = {sample: f"{sample}.png" for sample in rows["sample_id"]}
+    monkeypatch.setitem(run.__dict__, "oof", run.oof.replace({"sample_id": named}))
+    samples = type(run.samples)(rows.replace({"sample_id": named}), run.samples.classes, run.samples.positive, True)
+    monkeypatch.setitem(run.__dict__, "samples", samples)
+    original = {name: sample for sample, name in named.items()}
+
+    class Renamed:
+        def views(self, ids):
+            return tiny_data.views([original[one] for one in ids])
+
+        def picture(self, one):
+            return tiny_data.picture(original[one])
+
+    table = explain(run, Renamed(), 4, 0, tmp_path / "maps")  # type: ignore[arg-type]
+    assert all(file.count(".png") == 1 for file in table["file"])
+    assert table["file"].is_unique
+    assert "hit" not in table  # these data do not know the truth
+
+
+def test_where_the_truth_is_known_images_of_the_class_are_scored(run, tiny_data, tmp_path: Path) -> None:
+    table = explain(run, tiny_data, 8, 0, tmp_path / "maps")
+    scored = table[table["label"] == "present"]
+    masks = [tiny_data.granule_mask(sample) for sample in scored["sample_id"]]
     # smoothing reflects at the border, so the peak stays in the corner
-    assert explained["hit"].tolist() == [bool(mask[0, 0]) for mask in masks]
-    assert explained["area"].tolist() == pytest.approx([mask.mean() for mask in masks])
-
-
-def test_hits_in_words() -> None:
-    table = pd.DataFrame({"hit": [True, True, True, False], "area": [0.01, 0.03, 0.02, 0.02]})
-    assert pointing(table) == "hottest pixel on a granule: 75% of 4 images; a random pixel: 2.0%"
-    assert pointing(table[[]]) is None
+    assert scored["hit"].tolist() == [bool(mask[0, 0]) for mask in masks]
+    assert scored["area"].tolist() == pytest.approx([mask.mean() for mask in masks])
+    assert table.loc[table["label"] == "absent", ["hit", "area"]].isna().all(axis=None)
 
 
 def test_no_images_is_refused(run, tiny_data, tmp_path: Path) -> None:
@@ -63,7 +91,9 @@ def test_no_images_is_refused(run, tiny_data, tmp_path: Path) -> None:
         explain(run, tiny_data, 0, 0, tmp_path)
 
 
-def test_another_seed_draws_other_images(run, tiny_data, tmp_path: Path) -> None:
-    drawn = {tuple(explain(run, tiny_data, 3, seed, tmp_path / str(seed))["sample_id"]) for seed in range(5)}
-    assert len(drawn) > 1
-    assert np.all([len(set(one)) == 3 for one in drawn])
+def test_the_same_seed_gives_the_same_pictures(run, tiny_data, tmp_path: Path) -> None:
+    tables = [explain(run, tiny_data, 2, 3, tmp_path / name) for name in ("one", "other")]
+    pd.testing.assert_frame_equal(*tables)
+    for file in tables[0]["file"]:
+        one, other = (np.asarray(Image.open(tmp_path / name / file)) for name in ("one", "other"))
+        assert np.array_equal(one, other)

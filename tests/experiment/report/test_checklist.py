@@ -113,9 +113,9 @@ def test_groups_that_cross_parts_are_told(content):
 
 def test_compared_runs_with_other_folds_are_told_apart(content):
     stated = facts(content(name="net-2", seed=8, others=[content().last]))["partition"]
-    assert stated.startswith("net-0: 3 folds")
+    assert stated.startswith("net seed=7: 3 folds")
     assert stated.endswith("seed 8")
-    assert "seed 7; net-2:" in stated
+    assert "seed 7; net seed=8:" in stated
 
 
 def test_sizes_of_parts_add_up(content):

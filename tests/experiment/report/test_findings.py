@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from experiment.core.tables import Greys
-from experiment.report.findings import headline, pair_of, ranked, still_falling, warnings
+from experiment.report.findings import doubts, headline, number, pair_of, ranked, still_falling, verdict, warnings
 
 NAN = float("nan")
 
@@ -43,38 +43,94 @@ def test_models_are_ranked_by_balanced_accuracy_and_the_undefined_last():
 
 
 def test_the_headline_names_the_best_model_and_both_intervals():
-    assert headline(TWO)[0] == (
+    assert headline(TWO, {})[0] == (
         "Best of 2 models: svm, balanced accuracy 0.850 (95 % interval 0.750 to 0.950) "
         "and AUROC 0.800 (95 % interval 0.700 to 0.900)."
     )
 
 
 def test_the_second_sentence_compares_the_best_with_the_next_from_its_own_side():
-    assert headline(TWO)[1] == (
-        "Against the next, net, it is better in balanced accuracy (+0.100, 95 % interval +0.080 to +0.110, p = 0.02 after "
-        "Holm) and not shown to be better in AUROC (−0.075, 95 % interval −0.095 to −0.065, p = 0.5 after Holm)."
+    assert headline(TWO, {})[1] == (
+        "Against the next, net: better in balanced accuracy (+0.100, 95 % interval +0.080 to +0.110, p = 0.02 after Holm) and "
+        "not told apart in AUROC (−0.075, 95 % interval −0.095 to −0.065, p = 0.5 after Holm); each interval is of one "
+        "comparison, p is adjusted for all 2."
     )
 
 
 def test_one_model_is_not_called_the_best():
-    assert headline(ONE) == [
+    assert headline(ONE, {}) == [
         "net, balanced accuracy 0.750 (95 % interval 0.650 to 0.850) and AUROC 0.800 (95 % interval 0.700 to 0.900)."
     ]
 
 
-def test_surely_worse_is_not_better():
-    worse = evidence(
+@pytest.mark.parametrize(
+    ("difference", "p_holm", "shown"),
+    [(0.1, 0.049, "better"), (-0.1, 0.049, "worse"), (0.1, 0.05, "not told apart"), (NAN, NAN, "not told apart")],
+)
+def test_a_comparison_has_one_of_three_verdicts(difference, p_holm, shown):
+    assert verdict(pair("a", "b", "auroc", difference=difference, p_holm=p_holm)) == shown
+
+
+def test_a_model_that_is_surely_worse_in_a_metric_is_called_worse():
+    found = evidence(
         {"net": model(0.75), "svm": model(0.85)},
-        *(pair("svm", "net", name, difference=-0.1, p_holm=0.001) for name in ("balanced_accuracy", "auroc")),
+        pair("svm", "net", "balanced_accuracy", difference=0.1, p_holm=0.001),
+        pair("net", "svm", "auroc", difference=0.1, p_holm=0.001),
     )
-    assert headline(worse)[1].count("not shown to be better") == 2
+    assert "worse in AUROC (−0.100" in headline(found, {})[1]
+
+
+def test_only_a_model_that_beats_each_other_is_called_the_best():
+    def found(p_of_third):
+        return evidence(
+            {"net": model(0.75), "svm": model(0.85), "third": model(0.5)},
+            *(pair("svm", "net", name, p_holm=0.01) for name in ("balanced_accuracy", "auroc")),
+            *(pair("svm", "third", name, p_holm=p_of_third) for name in ("balanced_accuracy", "auroc")),
+        )
+
+    assert headline(found(0.01), {})[0].startswith("Best of 3 models: svm, ")
+    assert headline(found(0.06), {})[0].startswith("Highest, but not shown to be best, of 3 models: svm, ")
+    assert headline(found(0.01), {"svm": ["no better than chance"]})[0].startswith("Highest, but not shown to be best, of 3")
+
+
+GOOD = [[9, 1], [2, 8]]
+
+
+def test_a_model_whose_interval_includes_chance_is_doubted():
+    found = evidence(
+        {"net": {**model(0.75), "metrics": {"balanced_accuracy": metric(0.6, 0.5, 0.7), "auroc": metric(0.7, 0.6)}}}
+    )
+    assert doubts(found, {"net": GOOD}, ["absent", "present"]) == {
+        "net": [
+            "net: not shown to be better than chance: balanced accuracy 0.600 (95 % interval 0.500 to 0.700), chance 0.500."
+        ]
+    }
+    three = [[9, 1, 0], [2, 8, 0], [0, 1, 9]]
+    assert doubts(found, {"net": three}, ["a", "b", "c"]) == {"net": []}  # chance is one third
+    assert doubts(ONE, {"net": GOOD}, ["absent", "present"]) == {"net": []}
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([[1, 19], [0, 20]], "net: calls 98% of all images present, whatever they show."),
+        ([[2, 18], [0, 20]], None),
+        ([[95, 0], [1, 4]], None),  # most images are called absent, and most are
+    ],
+)
+def test_a_model_that_calls_everything_one_class_is_doubted(counts, said):
+    assert doubts(ONE, {"net": counts}, ["absent", "present"])["net"] == ([said] if said else [])
+
+
+def test_no_number_is_minus_zero():
+    assert [number(-0.0001), number(-0.0001, "+z.3f"), number(-0.0006, "+z.3f")] == ["0.000", "+0.000", "−0.001"]
 
 
 def test_undefined_numbers_are_dashes():
     found = evidence({"net": model(0.75, auroc=NAN), "svm": model(0.5)}, *(
         pair("net", "svm", name, difference=NAN, p_holm=NAN) for name in ("balanced_accuracy", "auroc")
     ))  # fmt: skip
-    text = " ".join(headline(found))
+    text = " ".join(headline(found, {}))
     assert "AUROC – (95 % interval – to –)" in text
     assert "(–, 95 % interval – to –, p = – after Holm)" in text
     assert "nan" not in text
@@ -95,10 +151,10 @@ def cohort(positives=10, negatives=10, patients=40, grouped=True, largest=1):
     return SimpleNamespace(grouped=grouped, clusters=SimpleNamespace(count=patients), is_positive=truth, group=group)
 
 
-def reasons(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False, greys=None):
+def reasons(given=None, found=ONE, auroc=None, curves=None, gaps=(), built_in=False, doubted=None, greys=None):
     auroc = auroc or {"value": 0.8, "mean": 0.8, "sd": 0.01}
     scores = {title: {"auroc": auroc} for title in found["models"]}
-    return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in, greys)
+    return warnings(given or cohort(), found, scores, {"net": curves or {}}, gaps, built_in, doubted or {}, greys)
 
 
 def falling(*losses, column="val/loss"):
@@ -116,6 +172,7 @@ def test_nothing_is_told_where_nothing_is_wrong():
 @pytest.mark.parametrize(
     ("words", "quiet", "loud"),
     [
+        ("net: no better than chance", {"doubted": {"net": []}}, {"doubted": {"net": ["net: no better than chance"]}}),
         ("built-in synthetic images", {"built_in": False}, {"built_in": True}),
         ("The data set names no patients", {"given": cohort(patients=5)}, {"given": cohort(patients=5, grouped=False)}),
         ("Only 19 patients", {"given": cohort(patients=20)}, {"given": cohort(patients=19)}),

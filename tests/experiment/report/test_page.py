@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from finished_runs import finished_run
+from markdown_it import MarkdownIt
 from PIL import Image
 
 from experiment.metrics import evidence
 from experiment.metrics.scores import METRICS
+from experiment.report.checklist import checklist
 from experiment.report.content import gather
 from experiment.report.page import write
 
@@ -167,6 +169,19 @@ def test_an_image_that_is_gone_is_told(content, tmp_path):
         raise FileNotFoundError("no such file")
 
     assert "Some pictures are left out: no such file." in write(content, tmp_path, gone).read_text()
+
+
+def test_markdown_renders_as_lists_and_tables(folder, content):
+    rendered = MarkdownIt("commonmark").enable("table").render((folder / "report.md").read_text())
+    read = Page(rendered)
+    tags = [tag for tag, _ in read.elements]
+    assert tags.count("table") == 5  # models, pairs, optimism, two checklists
+    assert tags.count("li") == len(content.warnings) + len(content.runs) + 1  # how each was made, and the seed
+    assert set(content.warnings) <= set(read.cells())
+    rows = [len(content.runs), len(content.evidence["pairs"]), len(content.gaps)]
+    assert rendered.count("<tr>") == sum(rows) + len(checklist(content)) + 5
+    assert [line for line in read.cells() if line.startswith(("percentile", "BCa", "p: "))]  # captions are no cells
+    assert not re.search(r"<td>(BCa|percentile|p: )", rendered)
 
 
 def tables(text):

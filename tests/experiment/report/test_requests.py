@@ -86,15 +86,39 @@ def test_runs_of_another_question_are_refused(runs, tmp_path, samples):
         gather([runs[0], turned])
 
 
-def test_models_that_share_a_name_are_told_apart_by_their_folders(tmp_path, samples):
+def rewritten(run, **settings):
+    """The run with other settings of its model in its config."""
+    config = {**run.config, "model": {**run.config["model"], **settings}}
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    return Run.load(run.path)
+
+
+def test_models_that_share_a_name_are_told_apart_by_their_settings(tmp_path, samples):
+    runs = [
+        rewritten(finished_run(tmp_path / f"net-{number}", samples, seed=number, name="net"), lr=lr)
+        for number, lr in enumerate((4e-4, 2e-4))
+    ]
+    third = finished_run(tmp_path / "svm-0", samples, seed=2, name="svm")
+    assert list(gather([*runs, third]).runs) == ["net lr=4e-4", "net lr=2e-4", "svm"]
+    page = build_report(runs, tmp_path / "out")
+    text = page.read_text()
+    assert "<title>net lr=4e-4 and net lr=2e-4</title>" in text
+    assert text.count("net lr=4e-4") > 10  # headline, keys, tables, figures
+    assert "net-0" in text.partition("How it was made")[2]  # where the folder is named
+    assert "net-0" not in text.partition("How it was made")[0]
+
+
+def test_models_of_the_same_settings_are_told_apart_by_their_folders(tmp_path, samples):
     runs = [finished_run(tmp_path / f"net-{number}", samples, seed=number, name="net") for number in range(2)]
     third = finished_run(tmp_path / "svm-0", samples, seed=2, name="svm")
     assert list(gather([*runs, third]).runs) == ["net-0", "net-1", "svm"]
 
 
-def test_a_comparison_is_not_called_after_one_of_its_runs(runs):
-    assert gather(runs[:2]).title == "comparison"
+def test_a_comparison_is_not_called_after_one_of_its_runs(runs, tmp_path, samples):
+    assert gather(runs[:2]).title == "one and two"
     assert gather(runs).title == "both"
+    more = [finished_run(tmp_path / name, samples, seed=3) for name in ("three", "four")]
+    assert gather([*runs[:2], *more]).title == "4 models"
 
 
 def test_only_an_ensemble_has_choices_to_be_optimistic_about(runs):

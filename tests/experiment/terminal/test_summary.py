@@ -1,3 +1,4 @@
+import json
 import math
 from io import StringIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from experiment.core.cost import cost
 from experiment.metrics.scores import METRICS
 from experiment.store.results import Result
 from experiment.store.runs import Run
-from experiment.terminal.summary import print_results
+from experiment.terminal.summary import print_published, print_results
 
 
 def result(title: str, value: float, done: int = 5) -> Result:
@@ -43,3 +44,15 @@ def test_an_unfinished_run_says_how_far_it_is() -> None:
     text = printed(result("resnet", 0.5, done=2))
     assert "2/5 folds" in text
     assert "95 %" not in text
+
+
+def test_doubts_about_a_model_are_in_the_first_screen(tmp_path: Path) -> None:
+    evidence = {"headline": ["net [b], balanced accuracy 0.500."], "doubts": ["net [b]: calls 100% of all images present."]}
+    (tmp_path / "evidence.json").write_text(json.dumps(evidence))
+    text = StringIO()
+    print_published(tmp_path / "report.html", Console(file=text, width=200))
+    assert text.getvalue().splitlines() == [
+        "net [b], balanced accuracy 0.500.",
+        "warning: net [b]: calls 100% of all images present.",
+        f"report: {tmp_path / 'report.html'}",
+    ]
