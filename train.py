@@ -43,7 +43,6 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         with trial(validation, recipe) as racing:
             results = validation.run(recipe, racing(work_of(validation, recipe)))
     except RacedOutError as raced_out:
-        err.print(str(raced_out), highlight=False)
         return raced_out.objective
     present(results, validation.data, validation.tracker, config["objective"])
     out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)

@@ -64,5 +64,6 @@ def _moved(value: Any, old: str | None, new: Path) -> Any:
         return {key: _moved(item, old, new) for key, item in value.items()}
     if isinstance(value, list):
         return [_moved(item, old, new) for item in value]
-    inside = old and isinstance(value, str) and Path(value).is_relative_to(old)
-    return str(new / Path(value).relative_to(old)) if inside else value
+    if old and isinstance(value, str) and Path(value).is_relative_to(old):
+        return str(new / Path(value).relative_to(old))
+    return value

@@ -22,7 +22,7 @@ SECTIONS = (
     "seed", "objective", "keep_epoch_s",
 )  # fmt: skip
 OPTIONAL = ("built_in_images",)
-SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
+SHORT = 60.0  # seconds: in a sweep, folds that take less have no line
 
 
 def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidation, Recipe]:
