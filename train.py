@@ -52,7 +52,6 @@ def main(config: dict[str, Any]) -> float | list[float] | None:
         with trial(validation, recipe) as (validation, racing):
             results = validation.run(recipe, racing(work_of(validation, recipe)))
     except RacedOutError as raced_out:
-        err.print(str(raced_out), highlight=False)
         return raced_out.objective
     present(validation, recipe, results)
     out.print(f"run: {results[-1].run.path}", soft_wrap=True, highlight=False)

@@ -1,7 +1,7 @@
 """Context of a job: whether it is a trial of a sweep, and the settings of the trial."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 AGENT = "WANDB_SWEEP_ID"  # set by `wandb agent` for each trial
@@ -22,7 +22,12 @@ def trial_settings(config: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     from hydra.core.hydra_config import HydraConfig
 
-    return dict(override.lstrip("+").split("=", 1) for override in HydraConfig.get().overrides.task if "=" in override)
+    return by_key(HydraConfig.get().overrides.task)
+
+
+def by_key(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the values of overrides by key."""
+    return dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
 
 
 def command_settings() -> list[str]:
@@ -30,3 +35,13 @@ def command_settings() -> list[str]:
     from hydra.core.hydra_config import HydraConfig
 
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def job_number() -> int | None:
+    """Return the number of this job in its multirun, from 0; None outside of one."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return int(HydraConfig.get().job.num)

@@ -35,6 +35,12 @@ class Objective:
         """Whether the objective is maximised."""
         return self.name.split("/")[-1] not in SMALLER_IS_BETTER
 
+    @property
+    def unseen(self) -> "Objective | None":
+        """The same metric on the test rows, if this one is chosen by on val rows."""
+        part, _, metric = self.name.partition("/")
+        return Objective(f"test/{metric}") if part == "val" else None
+
     def of_fold(self, fold: FinishedFold) -> float:
         """Return the objective of one finished fold; NaN if its part has too few rows to define the metric.
 

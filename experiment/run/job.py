@@ -26,7 +26,7 @@ SECTIONS = (
     "seed", "objective", "reuse", "keep_epoch_s",
 )  # fmt: skip
 OPTIONAL = ("built_in_images", "listing")
-SHORT = 3.0  # seconds: in a sweep, folds that take less have no line
+SHORT = 60.0  # seconds: in a sweep, folds that take less have no line
 
 
 def prepare(config: Mapping[str, Any], console: Console) -> tuple[CrossValidation, Recipe]:

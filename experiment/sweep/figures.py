@@ -1,24 +1,25 @@
 """Figures of a sweep: history of the best trial, settings of good trials, importance of settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from experiment.metrics.objective import Objective
-from experiment.report.svg import MODELS, MUTED, RULE, axes, svg
-from experiment.sweep.ledger import Trial
-from experiment.sweep.settings import Setting, brief, varied
+from experiment.report.svg import MODELS, MUTED, RULE, WIDTH, axes, svg
+from experiment.sweep.ledger import Ledger
+from experiment.sweep.settings import Setting, brief, labels, varied
 
 BEST, GIVEN_UP, FAILED = MODELS[0], MODELS[4], MODELS[1]
 SHARE = 0.1  # share of best trials, drawn in colour
-PAGE = 8.8  # inches: the width of the page
+PAGE = 8.4  # inches: the width of the page
+COLUMN = 1.3  # inches between two settings
 ROOM = 0.07  # least distance of two labels, as a share of the axis
 
 
-def history(trials: Sequence[Trial], objective: Objective) -> str:
+def history(ledger: Ledger) -> str:
     """Draw the first objective of each trial in order, and the best so far."""
-    with axes(width=PAGE) as (figure, ax):
+    trials, objective = ledger.trials(), ledger.objective[0]
+    with axes() as (figure, ax):
         scored = [(number, trial) for number, trial in enumerate(trials, 1) if trial.values]
         for state, marker, color in (("complete", "o", BEST), ("raced out", "x", GIVEN_UP), ("running", "+", MUTED)):
             of_state = [(number, trial.values[0]) for number, trial in scored if trial.state == state]
@@ -31,29 +32,27 @@ def history(trials: Sequence[Trial], objective: Objective) -> str:
             ax.step([*numbers, len(trials)], [*best, best[-1]], where="post", color=BEST, linewidth=1.4, label="best so far")
         ax.set(xlabel="trial", ylabel=objective.name, title="History")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
+        figure.legend(ncols=2, loc="outside lower left")
         return svg(figure, "history", f"{objective.name} of each trial, and the best so far")
 
 
-def parallel(trials: Sequence[Trial], objective: Objective) -> str:
-    """Draw each complete trial as a line over its settings and its objective; the best tenth in colour."""
-    complete = [trial for trial in trials if trial.state == "complete"]
-    score = Setting(objective.name, tuple(f"{trial.values[0]:.4g}" for trial in complete))
-    columns = [*varied(complete), score]
-    worth = np.array([trial.values[0] for trial in complete]) * (1 if objective.larger_is_better else -1)
-    order = np.argsort(worth, kind="stable")
-    bright = set(order[-max(1, round(SHARE * len(order))) :].tolist())
-    with axes(width=PAGE) as (figure, ax):
+def parallel(ledger: Ledger) -> str:
+    """Draw each complete trial as a line over its settings and its objective; the best tenth in colour, the best one thick."""
+    ranked, objective = ledger.best_first(), ledger.objective[0]
+    score = Setting(objective.name, tuple(f"{trial.values[0]:.4g}" for trial in ranked))
+    columns = [*varied(ranked), score]
+    bright = max(1, round(SHARE * len(ranked)))
+    with axes(width=min(PAGE, max(WIDTH, COLUMN * len(columns)))) as (figure, ax):
         places = np.stack([column.places for column in columns], axis=1)
-        for row in order:
-            color, alpha, width = (BEST, 0.9, 1.8) if row in bright else (MUTED, 0.25, 1.0)
-            ax.plot(range(len(columns)), places[row], color=color, alpha=alpha, linewidth=width)
+        for row in reversed(range(len(ranked))):  # the best one last, on top
+            color, alpha, width = (BEST, 0.9, 1.4) if row < bright else (MUTED, 0.4, 1.0)
+            ax.plot(range(len(columns)), places[row], color=color, alpha=alpha, linewidth=width if row else 3.0)
         for place, column in enumerate(columns):
             ax.axvline(place, color=RULE, linewidth=1)
             for height, text in _marks(column):
-                ax.annotate(text, (place, height), (4, 0), textcoords="offset points", size=8, va="center")
-        ax.set_xticks(range(len(columns)), [_short(column.key) for column in columns])
-        ax.set(yticks=[], xlim=(-0.1, len(columns) - 0.35), title="Settings of the best tenth, and of all others")
+                ax.annotate(text, (place, height), (4, 3), textcoords="offset points", size=9, va="bottom")
+        ax.set_xticks(range(len(columns)), labels([column.key for column in columns]).values())
+        ax.set(yticks=[], xlim=(-0.2, len(columns) - 0.35), title="Settings: the best in colour")
         ax.spines[["left", "bottom"]].set_visible(False)
         ax.grid(visible=False)
         return svg(figure, "parallel", "Parallel coordinates of settings and objective")
@@ -63,7 +62,7 @@ def importance(shares: Mapping[str, float]) -> str:
     """Draw one bar per setting."""
     with axes(0.8 + 0.36 * len(shares)) as (figure, ax):
         ax.barh(range(len(shares)), list(shares.values()), color=BEST, height=0.5)
-        ax.set_yticks(range(len(shares)), [_short(key) for key in shares])
+        ax.set_yticks(range(len(shares)), labels(list(shares)).values())
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
         ax.set(title="Importance", xlabel="share of the variance explained")
@@ -78,8 +77,3 @@ def _marks(column: Setting) -> list[tuple[float, str]]:
         if all(abs(place - other) > ROOM for other, _ in marks):
             marks.append((float(place), brief(text)))
     return marks
-
-
-def _short(key: str) -> str:
-    """Return the last part of a key: the page's table has the whole key."""
-    return key.rsplit(".", 1)[-1]

@@ -3,7 +3,8 @@
 import logging
 import math
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 from optuna.trial import TrialState
 
 from experiment.core.errors import UserError
+from experiment.core.job_context import by_key
 from experiment.metrics.objective import objectives
 from experiment.store.lease import Lease, holder
-from experiment.sweep.ledger import SWEEPS_FOLDER
+from experiment.sweep.ledger import SWEEPS_FOLDER, Ledger
 
 log = logging.getLogger(__name__)
 LEASE, LOST, ERROR = "lease", "lost", "error"  # attributes of trials
@@ -30,6 +32,7 @@ class OptunaStudy(OptunaSweeper):
     * ``n_trials`` is the total number of trials in the study. The same command continues a stopped sweep, and several
       processes can fill one study together;
     * settings whose process was killed are tried again;
+    * the mean over the folds so far is reported after each trial, fold by fold, of pruned trials too;
     * a failed trial is recorded, and the sweep continues; a trial that was raced out (its objective is NaN) counts as pruned;
     * the directions follow from ``objective``.
     """
@@ -48,7 +51,8 @@ class OptunaStudy(OptunaSweeper):
         named = ours.config.objective
         aims = objectives(named if isinstance(named, str) else list(named))
         # The lease shows other processes whether the process of a running trial is still alive.
-        processes = Path(ours.config.paths.runs).resolve() / SWEEPS_FOLDER / ".processes"
+        root = Path(ours.config.paths.runs).resolve()
+        processes = root / SWEEPS_FOLDER / ".processes"
         lease = Lease.take(processes / uuid.uuid4().hex)
         assert lease is not None
         # The lock guards creating the study and asking: otherwise two processes would both ask for the last trial.
@@ -65,19 +69,28 @@ class OptunaStudy(OptunaSweeper):
             while True:
                 with turn:
                     _recover(study)
-                    trials = [study.ask() for _ in range(min(ours.n_jobs, ours.n_trials - _counted(study)))]
+                    counted = _counted(study)
+                    trials = [study.ask() for _ in range(min(ours.n_jobs, ours.n_trials - counted))]
                     for trial in trials:
                         trial.set_user_attr(LEASE, str(lease.path))
                 if not trials:
                     break
                 overrides = ours._configure_trials(trials, space, fixed, further)
-                returned = ours.launcher.launch(overrides, initial_job_idx=ours.job_idx)
-                ours.job_idx += len(returned)
-                for trial, job in zip(trials, returned, strict=True):
+                for trial, job in zip(trials, ours.launcher.launch(overrides, initial_job_idx=counted), strict=True):
+                    if len(aims) == 1:  # Optuna knows no intermediate values of several
+                        _report_folds(trial, root / SWEEPS_FOLDER / ours.config.sweep.name, by_key(job.overrides))
                     _report(study, trial, job)
         finished = study.get_trials(deepcopy=False)
         if finished and all(ERROR in trial.user_attrs for trial in finished):
             raise UserError(f"every trial failed; the last one: {finished[-1].user_attrs[ERROR]}")
+
+
+def _report_folds(trial: Any, sweep: Path, settings: Mapping[str, str]) -> None:
+    """Report the mean over the folds so far after each fold: a dashboard draws it, and pruned trials are ranked by it."""
+    noted = Ledger.at(sweep).trials() if sweep.is_dir() else []  # trials of single folds are not noted
+    for own in [one for one in noted if one.settings == settings][-1:]:
+        for fold, value in enumerate(accumulate(values[0] for values in own.folds.values())):
+            trial.report(value / (fold + 1), step=fold)
 
 
 def _report(study: Any, trial: Any, job: Any) -> None:

@@ -7,8 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from experiment.core.identity import NOT_IDENTITY
 from experiment.sweep.ledger import Trial
 
+# Overrides that say where to, how fast or what for: no settings of a model.
+NO_SETTINGS = ("logger", "paths", "sweep", "hydra", "objective", "keep_epoch_s", "folds.parallel", "folds.only")
 WIDE = 50.0  # ratio of the largest to the smallest number, above which the scale is logarithmic
 ENOUGH = 8  # least number of trials for importance
 MOST = 400  # trials that importance is computed from, in a second; of more trials, evenly from first to last
@@ -55,9 +58,22 @@ def _number(text: str) -> float:
     return float(text.removeprefix("[").removesuffix("]"))
 
 
+def is_setting(key: str) -> bool:
+    """Return whether an override's key is a setting that may change numbers."""
+    section, _, rest = key.partition(".")
+    idle = any(key == one or key.startswith((f"{one}.", f"{one}/")) for one in NO_SETTINGS)
+    return not idle and rest not in NOT_IDENTITY.get(section, ())
+
+
+def labels(keys: Sequence[str]) -> dict[str, str]:
+    """Return a short name for each key: its last part, or all of it where that is the last part of another one, too."""
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return {key: short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)}
+
+
 def varied(trials: Sequence[Trial]) -> list[Setting]:
     """Return the settings that differ between trials; a setting that a trial does not override is ``default``."""
-    keys = sorted({key for trial in trials for key in trial.settings})
+    keys = sorted({key for trial in trials for key in trial.settings if is_setting(key)})
     columns = [Setting(key, tuple(trial.settings.get(key, "default") for trial in trials)) for key in keys]
     return [column for column in columns if len(set(column.texts)) > 1]
 

@@ -8,7 +8,7 @@ from rich.text import Text
 from experiment.core.cost import duration
 from experiment.sweep.ledger import Ledger
 from experiment.sweep.page import headline
-from experiment.sweep.settings import brief, importances, varied
+from experiment.sweep.settings import brief, importances, labels, varied
 
 BEST = 10  # rows
 
@@ -16,18 +16,21 @@ BEST = 10  # rows
 def print_sweep(ledger: Ledger, console: Console) -> None:
     """Print the best trials, the headline, and the importance of settings."""
     trials, ranked = ledger.trials(), ledger.best_first()
-    columns = [column.key for column in varied(trials)]
+    columns = labels([column.key for column in varied(trials)])
+    unseen = ledger.objective[0].unseen
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=f"sweep {ledger.name}", title_justify="left")
-    for key in columns:
-        table.add_column(key.rsplit(".", 1)[-1], no_wrap=True)
-    for aim in ledger.objective:
-        table.add_column(aim.name, justify="right", no_wrap=True)
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("settings")  # in one column, which wraps: of many, each would be cut
+    for aim in [*ledger.objective, *([unseen] if unseen else [])]:
+        table.add_column(aim.name.replace("/", "/\n").replace("_", "\n"), justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
     table.add_column("run", no_wrap=True)
     for trial in ranked[:BEST]:
-        values = [f"{value:.4f}" for value in trial.values]
-        settings = [Text(brief(trial.settings.get(key, "default"))) for key in columns]  # [layer3] is no markup
-        table.add_row(*settings, *values, duration(trial.seconds), trial.run)
+        values = [*trial.values, *([trial.test_value] if unseen else [])]
+        numbers = ["–" if value is None else f"{value:.4f}" for value in values]
+        chosen = (f"{short}={brief(trial.settings.get(key, 'default'))}" for key, short in columns.items())
+        settings = Text(" ".join(chosen))  # [layer3] is no markup
+        table.add_row(str(trials.index(trial) + 1), settings, *numbers, duration(trial.seconds), trial.run)
     console.print(table)
     console.print(" ".join(headline(ledger)), highlight=False, markup=False)
     if shares := importances(trials):

@@ -1,5 +1,6 @@
 """Trial of a sweep: a cross-validation that is recorded in the ledger and may be stopped early."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,13 +9,16 @@ from typing import Any
 
 from experiment.core.cost import duration
 from experiment.core.errors import UserError
-from experiment.core.identity import digest
-from experiment.core.job_context import trial_settings
+from experiment.core.identity import digest, kind_of
+from experiment.core.job_context import job_number, trial_settings
 from experiment.run.cross_validation import CrossValidation, Missing, Work
+from experiment.run.job import describe
 from experiment.run.publish import publish_stopped
 from experiment.run.recipe import Recipe
+from experiment.sweep.command import SweepCommand
 from experiment.sweep.ledger import Ledger, Trial
 from experiment.sweep.race import Folds, chance_to_win
+from experiment.sweep.settings import brief, is_setting, labels
 
 
 class RacedOutError(Exception):
@@ -33,6 +37,7 @@ class Running:
     validation: CrossValidation  # cross-validation of the job
     recipe: Recipe  # model that the trial evaluates
     chance: float | None  # least chance to become the best, below which the trial stops; None never stops it
+    command: SweepCommand  # that the trial belongs to
 
     def racing(self, work: Work) -> Work:
         """Return the same work fold by fold, with a check against other trials after each; unchanged without a race."""
@@ -52,7 +57,7 @@ class Running:
         Raises:
             RacedOutError: the folds leave the trial too small a chance.
         """
-        self.note(folds=self.finished())
+        self.note(**self.finished())
         k = len(list(self.validation.splits))
         if self.chance is None or not 0 < len(self.trial.folds) < k:
             return
@@ -63,11 +68,24 @@ class Running:
                 f"stopped after {len(self.trial.folds)} of {k} folds: a chance of {chance:.2f} to become the best (sweep.race)"
             )
 
-    def finished(self) -> dict[str, list[float]]:
-        """Return the objectives of each finished fold."""
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Return what the finished folds say of the trial: its ``folds`` and ``test``."""
         run = self.validation.run_of(self.recipe)
         folds = {split.name: fold for split in self.validation.splits if (fold := run.fold(split)) is not None}
-        return {name: [aim.of_fold(fold) for aim in self.ledger.objective] for name, fold in folds.items()}
+        unseen = self.ledger.objective[0].unseen
+        return {
+            "folds": {name: [aim.of_fold(fold) for aim in self.ledger.objective] for name, fold in folds.items()},
+            "test": {name: unseen.of_fold(fold) for name, fold in folds.items()} if unseen else {},
+        }
+
+    def say(self, result: str) -> None:
+        """Print a line: number of the trial, its settings, result."""
+        number, settings = job_number(), self.trial.settings
+        keys = [key for key in self.command.keys or settings if key in settings and is_setting(key)]
+        chosen = " ".join(f"{short}={brief(settings[key])}" for key, short in labels(keys).items())
+        of = f"/{self.command.trials}" if self.command.trials else ""
+        place = f"[{number + 1}{of}] " if number is not None else ""
+        self.validation.progress.console.print(f"{place}{chosen}: {result}", markup=False, highlight=False, soft_wrap=True)
 
     def note(self, **changes: Any) -> None:
         """Record changes of the trial."""
@@ -101,22 +119,25 @@ def trial(validation: CrossValidation, recipe: Recipe) -> Iterator[tuple[CrossVa
         running.note(state="raced out", note=str(out))
         objective = {aim.name: value for aim, value in zip(running.ledger.objective, running.trial.values, strict=True)}
         publish_stopped(running.validation.tracked(recipe), validation.trackers, objective, len(running.trial.folds))
+        running.say(str(out))
         raise
     except BaseException as error:
         running.note(state="failed", note=f"{type(error).__name__}: {error}".splitlines()[0])
         raise
-    running.note(state="complete", folds=running.finished())
-    values = ", ".join(
-        f"{aim.name} {value:.4f}" for aim, value in zip(running.ledger.objective, running.trial.values, strict=True)
-    )
-    validation.progress.console.print(f"{values}; {duration(running.trial.seconds)}", highlight=False)
+    running.note(state="complete", **running.finished())
+    values = [f"{aim.name} {value:.3f}" for aim, value in zip(running.ledger.objective, running.trial.values, strict=True)]
+    running.say(", ".join([*values, duration(running.trial.seconds)]))
 
 
 def _begin(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, str]) -> Running:
     config = validation.config
     named: str | Sequence[str] = config["objective"]
     names = [named] if isinstance(named, str) else list(named)
-    ledger = Ledger.of(validation.root, config["sweep"]["name"], digest(validation.common), names)
+    command = SweepCommand.current()
+    lines = describe(validation.data.samples, validation.scheme).splitlines()
+    data = "; ".join([_name_of(config["data"]), *lines, f"seed {config['seed']}"])
+    name = config["sweep"]["name"] or _name(validation, recipe, settings, command.keys, names)
+    ledger = Ledger.of(validation.root, name, digest(validation.common), names, data)
     chance: float | None = config["sweep"]["race"]
     if chance is not None and not 0 <= chance < 1:
         raise UserError(f"sweep.race={chance} is not allowed; it is a chance, from 0 to below 1, or null for no race.")
@@ -125,6 +146,22 @@ def _begin(validation: CrossValidation, recipe: Recipe, settings: Mapping[str, s
     if not validation.scheme.val and any(aim.name.startswith("val/") for aim in ledger.objective):
         raise UserError("objective=val/… needs val rows, but folds.val=0; take folds.val=0.15, for example.")
     validation = replace(validation, config={**config, "sweep": {**config["sweep"], "folder": str(ledger.path)}})
-    running = Running(ledger, Trial(validation.run_of(recipe).name, dict(settings)), validation, recipe, chance)
+    own = Trial(validation.run_of(recipe).name, dict(settings), command=command.text)
+    running = Running(ledger, own, validation, recipe, chance, command)
     running.note()
     return running
+
+
+def _name(
+    validation: CrossValidation, recipe: Recipe, settings: Mapping[str, str], varied: Sequence[str], objective: Sequence[str]
+) -> str:
+    """Return the name of a sweep that the command gives none: trials share it if they differ only in what is varied."""
+    fixed = {key: value for key, value in settings.items() if varied and is_setting(key) and key not in varied}
+    question = digest([validation.common, sorted(fixed.items()), sorted(varied), list(objective)])
+    words = "-".join(labels(sorted(varied)).values()) if varied else recipe.name
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', words)[:60]}-{question[:12]}"
+
+
+def _name_of(data: Mapping[str, Any]) -> str:
+    """Return a name for the data set: its folder, or its class."""
+    return str(data.get("root") or kind_of(data))

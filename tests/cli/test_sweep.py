@@ -1,6 +1,7 @@
 """Sweeps as a person types them, on tiny images: a grid, Optuna killed and taken up again, an agent of W&B."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -42,9 +43,30 @@ def test_the_objective_is_told_on_val_rows_and_the_sweep_has_a_page(grid) -> Non
         ]
         told = sorted(value for (value,) in trial["folds"].values())
         assert told == sorted(marker["scores"]["val"]["balanced_accuracy"] for marker in markers)
-        assert not (folder / "runs" / trial["run"] / "report.html").exists()
-    assert (folder / "runs" / "sweeps" / "grid" / "report.html").is_file()
-    assert "2 settings tried: 2 complete." in done.stdout
+        tests = [marker["scores"]["test"]["balanced_accuracy"] for marker in markers]
+        assert sorted(trial["test"].values()) == sorted(tests)
+    assert "2 settings tried: 2 complete." in " ".join(done.stdout.split())
+
+
+def test_each_trial_has_a_line_with_its_number_its_setting_and_its_objective(grid) -> None:
+    folder, done = grid
+    lines = [line for line in done.stderr.splitlines() if line.startswith("[")]
+    values = {trial["settings"]["model.svm.C"]: np.mean(list(trial["folds"].values())) for trial in trials_of(folder, "grid")}
+    # the second of three is refused
+    for line, number, c in zip(lines, (1, 3), ("1", "10"), strict=True):
+        assert line.startswith(f"[{number}/3] C={c}: val/balanced_accuracy {values[c]:.3f}, ")
+
+
+def test_the_page_names_images_and_command_and_leads_to_the_only_report_that_of_the_best(grid) -> None:
+    folder, _ = grid
+    page = folder / "runs" / "sweeps" / "grid" / "report.html"
+    text = page.read_text()
+    assert "SyntheticDataModule; 48 images: absent 24, present 24" in text
+    assert "python train.py -m data.images=48" in text
+    assert "model.svm.C=1,-1,10" in text
+    (link,) = re.findall(r'<a href="([^"]+)"', text)
+    assert (page.parent / link).resolve() in [path.resolve() for path in (folder / "runs").glob("resnet_svm-*/report.html")]
+    assert len(list((folder / "runs").glob("*/report.html"))) == 1
 
 
 def test_wandb_has_one_run_a_trial_and_one_line_says_how_to_upload_them(grid) -> None:
@@ -111,6 +133,9 @@ def test_a_study_that_is_killed_goes_on_without_losing_a_trial(tmp_path: Path) -
     after = optuna.load_study(study_name="study", storage=storage).trials
     finished = [trial for trial in after if trial.state.name in ("COMPLETE", "PRUNED")]
     assert len(finished) == wanted
+    for trial in finished:  # means over the first folds, of trials that were raced out too
+        assert len(trial.intermediate_values) == 3 or (trial.state.name == "PRUNED" and trial.intermediate_values)
+        assert trial.value == pytest.approx(list(trial.intermediate_values.values())[-1])
     assert lost[0].params in [trial.params for trial in finished], "the settings of the killed trial were tried again"
     assert [trial.params for trial in after[: len(killed)]] == [trial.params for trial in killed]
 

@@ -58,3 +58,9 @@ def test_none_at_all_is_refused():
 )
 def test_errors_and_time_are_to_be_small(name, larger):
     assert Objective(name).larger_is_better == larger
+
+
+def test_what_is_chosen_on_val_rows_is_unseen_on_test_rows():
+    assert Objective("val/auroc").unseen == Objective("test/auroc")
+    assert Objective("test/auroc").unseen is None
+    assert Objective("seconds").unseen is None

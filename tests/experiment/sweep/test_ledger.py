@@ -51,10 +51,25 @@ def test_trials_of_another_question_do_not_go_under_the_same_name(tmp_path, othe
         ledger(tmp_path, **other)
 
 
-def test_without_a_name_the_question_is_the_name(tmp_path):
-    one, same, other = ledger(tmp_path, None), ledger(tmp_path, None), ledger(tmp_path, None, question="f" * 16)
-    assert one.path == same.path != other.path
-    assert [book.path for book in ledgers(tmp_path)] == sorted([one.path, other.path])
+def test_sweeps_are_found_by_their_folders_and_say_on_what_images(tmp_path):
+    one, other = Ledger.of(tmp_path, "one", "question", ["seconds"], "48 images; 5 folds"), ledger(tmp_path, "other")
+    assert [book.path for book in ledgers(tmp_path)] == [one.path, other.path]
+    assert Ledger.at(one.path).data == one.data == "48 images; 5 folds"
+
+
+def test_trials_that_are_as_good_as_the_best_tie_and_the_earlier_comes_first(tmp_path):
+    book = ledger(tmp_path)
+    for began, (run, value) in enumerate([("worse", 0.7), ("first", 0.1 + 0.7), ("second", 0.8)]):
+        book.write(trial(run, value, began=float(began)))
+    assert [one.run for one in book.ties()] == ["first", "second"]
+    assert book.best_first()[0].run == "first"
+    book.write(trial("better", 0.9))
+    assert book.ties() == []
+
+
+def test_the_test_value_is_a_mean_over_folds(tmp_path):
+    assert replace(trial("a", 0.5), test={"repeat-0/fold-0": 0.25, "repeat-0/fold-1": 0.5}).test_value == 0.375
+    assert trial("a", 0.5).test_value is None
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from experiment.sweep import settings
 from experiment.sweep.ledger import Trial
-from experiment.sweep.settings import Setting, brief, importances, varied
+from experiment.sweep.settings import Setting, brief, importances, is_setting, labels, varied
 
 
 def trials(rows, values):
@@ -73,3 +73,34 @@ def test_values_are_shortened_for_a_table():
         "[layer3]",
         "x" * 27 + "…",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("model.lr", True),
+        ("trunk", True),
+        ("data.image_size", True),
+        ("sweep_of_something", True),
+        ("logger", False),
+        ("logger.folds", False),
+        ("paths.runs", False),
+        ("folds.parallel", False),
+        ("sweep/space", False),
+        ("trainer.accelerator", False),
+        ("data.num_workers", False),
+    ],
+)
+def test_what_moves_no_number_is_no_setting(key, expected):
+    assert is_setting(key) == expected
+    rows = trials([{key: "a"}, {key: "b"}], [0, 0])
+    assert (key in [column.key for column in varied(rows)]) == expected
+
+
+def test_a_short_name_is_the_last_part_unless_two_keys_share_it():
+    assert labels(["model.svm.C", "trunk", "a.lr", "b.lr"]) == {
+        "model.svm.C": "C",
+        "trunk": "trunk",
+        "a.lr": "a.lr",
+        "b.lr": "b.lr",
+    }

@@ -1,5 +1,6 @@
 """A trial around a model that costs nothing and answers each fold as well as it is told to."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from experiment.core.folds import FoldScheme
 from experiment.core.tables import predictions
 from experiment.run.cross_validation import CrossValidation, one_by_one
 from experiment.run.recipe import Recipe
-from experiment.sweep.ledger import Ledger
+from experiment.sweep.ledger import Ledger, ledgers
 from experiment.sweep.trial import RacedOutError, trial
 from experiment.terminal.consoles import err
 from experiment.terminal.progress import Progress
@@ -70,7 +71,8 @@ def job(tiny_data, tmp_path, monkeypatch):
         monkeypatch.setattr("experiment.run.cross_validation.predict", predict)
         scheme = FoldScheme(k=K, val=val)
         whole = {
-            "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {}, "callbacks": {}, "settings": settings,
+            "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {"_target_": "of.Pictures"}, "callbacks": {},
+            "settings": settings,
             "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
         }  # fmt: skip
         return CrossValidation(
@@ -92,6 +94,47 @@ def test_a_complete_trial_is_noted_with_the_objective_of_each_fold(job, tmp_path
     assert (noted.state, noted.settings, noted.run.rsplit("-", 1)[0]) == ("complete", {"lr": "1"}, "good")
     assert [noted.folds[f"repeat-0/fold-{fold}"] for fold in range(K)] == [[1.0], [1.0], [1.0], [0.0]]
     assert noted.values == [0.75]
+
+
+@pytest.fixture
+def sweep_command(monkeypatch):
+    """Makes this process one of a sweep that varies some settings."""
+
+    def pass_on(*keys: str, trials: int | None = None) -> None:
+        monkeypatch.setenv("EM_GRANULES_SWEEP", json.dumps({"text": "python train.py -m", "keys": keys, "trials": trials}))
+
+    return pass_on
+
+
+def test_unnamed_sweeps_meet_only_if_they_vary_the_same_settings_and_share_all_others(job, tmp_path, sweep_command) -> None:
+    unnamed = {"sweep": {"name": None, "race": None}}
+    for keys, settings in (
+        (["lr"], {"model": "resnet", "lr": "1"}),
+        (["lr"], {"model": "resnet", "lr": "2", "logger": "none"}),  # another command that varies the same
+        (["lr"], {"model": "svm", "lr": "1"}),
+        (["C", "model"], {"model": "svm", "C": "1"}),
+        (["C", "model"], {"model": "resnet", "C": "1"}),
+    ):
+        sweep_command(*keys)
+        run(job([1.0] * K, settings, **unnamed), "-".join(settings.values()))
+    found = sorted((ledger.name.rpartition("-")[0], len(ledger.trials())) for ledger in ledgers(tmp_path))
+    assert found == [("C-model", 2), ("lr", 1), ("lr", 2)]
+
+
+def test_a_sweep_says_what_its_images_are_and_what_test_rows_give(job, tmp_path, sweep_command) -> None:
+    sweep_command("lr")
+    run(job([1.0] * K, {"lr": "1"}), "good")
+    ledger = Ledger.at(tmp_path / "sweeps" / "sweep")
+    assert ledger.data.startswith("Pictures; ")
+    assert ledger.data.endswith("; seed 7")
+    (noted,) = ledger.trials()
+    assert (noted.test_value, noted.command) == (1.0, "python train.py -m")
+
+
+def test_the_line_of_a_trial_names_what_the_sweep_varies(job, sweep_command, capsys) -> None:
+    sweep_command("model.lr", "trunk", trials=6)
+    run(job([1.0, 1.0, 1.0, 0.0], {"model": "resnet", "trunk": "small", "model.lr": "0.10"}), "good")
+    assert "lr=0.1 trunk=small: val/balanced_accuracy 0.750, " in capsys.readouterr().err
 
 
 def test_a_job_outside_of_sweeps_leaves_no_note(job, tmp_path) -> None:
