@@ -55,7 +55,7 @@ def test_loaders_end_with_a_job_that_is_one_process(tmp_path: Path, number: sign
     ended(interrupt(job, number, group=number == signal.SIGINT), number)
 
 
-@pytest.mark.cluster
+@pytest.mark.slow  # an hour on two cores
 @pytest.mark.parametrize("number", SIGNALS)
 def test_jobs_end_at_any_moment_and_go_on_to_the_same_numbers(tmp_path: Path, number: signal.Signals) -> None:
     assert interrupts.main(20, tmp_path, [number]) == 0
