@@ -122,12 +122,12 @@ class FolderListing:
         return [replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
 
     def _note_unlabelled(self, file: Path, images: Sequence[str]) -> None:
-        """Count the images beside those that the labels file names."""
+        """Count the images that are in the same folders, but not in the labels file."""
         named = set(images)
         folders = sorted({os.path.dirname(image) for image in images})
-        beside = [os.path.join(inner, name) for inner in folders for name in os.listdir(self.root / inner)]
+        neighbours = [os.path.join(inner, name) for inner in folders for name in os.listdir(self.root / inner)]
         others = [
-            path for path in beside if is_read(path) and path not in named and not os.path.basename(path).startswith(".")
+            path for path in neighbours if is_read(path) and path not in named and not os.path.basename(path).startswith(".")
         ]
         if others:
             self.notes.append(f"{len(others)} images left out, which {file.name} does not name: {by_suffix(others)}.")

@@ -27,7 +27,7 @@ LIGHTNING = {"torch", "pytorch_lightning", "torchmetrics", "torchvision", "wandb
 
 def imported(script: str, folder: Path, *arguments: str) -> tuple[set[str], subprocess.CompletedProcess[str]]:
     """The packages that a command has imported when it ends, and the command."""
-    told = folder / "imported.json"
+    record = folder / "imported.json"
     watched = (
         "import json, pathlib, runpy, sys\n"
         f"sys.argv = {[str(job.ROOT / script), *arguments]!r}\n"
@@ -35,14 +35,14 @@ def imported(script: str, folder: Path, *arguments: str) -> tuple[set[str], subp
         "try:\n"
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "finally:\n"
-        f"    pathlib.Path({str(told)!r}).write_text(json.dumps([*sys.modules]))\n"
+        f"    pathlib.Path({str(record)!r}).write_text(json.dumps([*sys.modules]))\n"
     )
     environment = {**os.environ, "WANDB_MODE": "offline"}
     done = subprocess.run(
         [sys.executable, "-c", watched], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    modules = json.loads(told.read_text())
-    told.unlink()
+    modules = json.loads(record.read_text())
+    record.unlink()
     return {module.partition(".")[0] for module in modules}, done
 
 
@@ -65,14 +65,14 @@ def test_help_and_wrong_keys_need_nothing_heavy(tmp_path: Path, script: str, arg
 
 
 @pytest.mark.parametrize(
-    ("header", "override", "told"),
+    ("header", "override", "message"),
     [("image;label", "data.root=missing", "data.root=missing is not a folder"), ("a,b", "data.root=.", "no column 'image'")],
 )
-def test_a_wrong_folder_or_header_needs_nothing_heavy(tmp_path: Path, header: str, override: str, told: str) -> None:
+def test_a_wrong_folder_or_header_needs_nothing_heavy(tmp_path: Path, header: str, override: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(f"{header}\n1,2\n")
     modules, done = imported("train.py", tmp_path, "data=folder", override)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert not modules & HEAVY
 
 

@@ -41,8 +41,8 @@ def test_the_objective_is_told_on_val_rows_and_the_sweep_has_a_page(grid) -> Non
         markers = [
             json.loads(file.read_text()) for file in (folder / "runs" / trial["run"]).glob("repeat-0/fold-*/finished.json")
         ]
-        told = sorted(value for (value,) in trial["folds"].values())
-        assert told == sorted(marker["scores"]["val"]["balanced_accuracy"] for marker in markers)
+        noted = sorted(value for (value,) in trial["folds"].values())
+        assert noted == sorted(marker["scores"]["val"]["balanced_accuracy"] for marker in markers)
         tests = [marker["scores"]["test"]["balanced_accuracy"] for marker in markers]
         assert sorted(trial["test"].values()) == sorted(tests)
     assert "2 settings tried: 2 complete." in " ".join(done.stdout.split())
@@ -173,8 +173,8 @@ def test_two_objectives_are_optimised_together(tmp_path: Path) -> None:
     study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/runs/sweeps/optuna.db")
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     ledgers = [json.loads(file.read_text()) for file in (tmp_path / "runs" / "sweeps" / "study" / "trials").glob("*.json")]
-    told = [[sum(column) / len(column) for column in zip(*one["folds"].values(), strict=True)] for one in ledgers]
-    np.testing.assert_allclose(sorted(told), sorted(trial.values for trial in study.trials))
+    means = [[sum(column) / len(column) for column in zip(*one["folds"].values(), strict=True)] for one in ledgers]
+    np.testing.assert_allclose(sorted(means), sorted(trial.values for trial in study.trials))
 
 
 def test_an_agents_run_is_the_summary_of_the_model_asked_for_and_holds_the_objective(tmp_path: Path, monkeypatch) -> None:

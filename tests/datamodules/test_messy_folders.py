@@ -137,13 +137,13 @@ WRONG: dict[str, tuple[str | bytes, Options, str]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "options", "told"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(("content", "options", "message"), WRONG.values(), ids=WRONG)
 def test_a_labels_file_that_cannot_be_meant_is_refused(
-    tmp_path: Path, content: str | bytes, options: Options, told: str
+    tmp_path: Path, content: str | bytes, options: Options, message: str
 ) -> None:
     touch(tmp_path, *IMAGES)
     (tmp_path / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert told in error_of(tmp_path, **options)
+    assert message in error_of(tmp_path, **options)
 
 
 @pytest.mark.parametrize("suffix", ["dm3", "DM4", "mrc"])
@@ -236,10 +236,10 @@ DOUBTFUL: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("paths", "told"), DOUBTFUL.values(), ids=DOUBTFUL)
-def test_class_folders_that_cannot_be_meant_are_refused(tmp_path: Path, paths: list[str], told: str) -> None:
+@pytest.mark.parametrize(("paths", "message"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_class_folders_that_cannot_be_meant_are_refused(tmp_path: Path, paths: list[str], message: str) -> None:
     touch(tmp_path, *paths)
-    assert told in error_of(tmp_path)
+    assert message in error_of(tmp_path)
 
 
 def test_the_way_out_of_patients_above_classes_leads_out(tmp_path: Path) -> None:
@@ -285,13 +285,13 @@ UNSAFE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
-@pytest.mark.parametrize(("spoil", "told"), UNSAFE.values(), ids=UNSAFE)
-def test_class_folders_are_guarded_like_labels_files(tmp_path: Path, spoil: Callable[[Path], None], told: str) -> None:
+@pytest.mark.parametrize(("spoil", "message"), UNSAFE.values(), ids=UNSAFE)
+def test_class_folders_are_guarded_like_labels_files(tmp_path: Path, spoil: Callable[[Path], None], message: str) -> None:
     root = tmp_path / "root"
     touch(root, "no/a.png", "yes/b.png")
     touch(tmp_path, "outside.png")
     spoil(root)
-    assert told in error_of(root)
+    assert message in error_of(root)
 
 
 def test_a_link_inside_the_folder_is_read(tmp_path: Path) -> None:

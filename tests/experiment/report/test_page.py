@@ -137,8 +137,8 @@ def test_every_metric_of_every_model_stands_with_its_interval(page, content):
     start = cells.index("Models side by side")
     for title, found in content.evidence["models"].items():
         at = cells.index(title, start)
-        told = [cell for name in METRICS for cell in interval(found["metrics"][name])]
-        assert cells[at + 1 : at + 2 + len(told)] == [*told, f"{found['calibration']['ece']:.3f}"]
+        expected = [cell for name in METRICS for cell in interval(found["metrics"][name])]
+        assert cells[at + 1 : at + 2 + len(expected)] == [*expected, f"{found['calibration']['ece']:.3f}"]
 
 
 def interval(m):

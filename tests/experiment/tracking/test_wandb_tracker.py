@@ -425,8 +425,10 @@ def test_a_real_job_shows_in_wandb_and_in_csv_what_stands_in_its_files(tmp_path,
     got, scores = summary_of(found), json.loads((run / "metrics.json").read_text())
     assert got["cost/seconds"] == scores.pop("cost")["seconds"]
     for name, metric in scores.items():
-        told = [got[f"oof/{name}{of}"] for of in ("", "/low", "/high")] + [got[f"folds/{name}/{of}"] for of in ("mean", "sd")]
-        assert told == pytest.approx([metric[of] for of in ("value", "low", "high", "mean", "sd")], nan_ok=True)
+        logged = [got[f"oof/{name}{of}"] for of in ("", "/low", "/high")] + [
+            got[f"folds/{name}/{of}"] for of in ("mean", "sd")
+        ]
+        assert logged == pytest.approx([metric[of] for of in ("value", "low", "high", "mean", "sd")], nan_ok=True)
     assert got["oof.nrows"] == len(pd.read_parquet(run / "oof.parquet"))
     assert set(artifacts(found)["run"]) == {"splits.parquet", "oof.parquet", "metrics.json", "report.html"}
     row = pd.read_csv(run / "csv" / "summary" / "metrics.csv").drop(columns="step").iloc[0].to_dict()
