@@ -77,8 +77,8 @@ class OptunaStudy(OptunaSweeper):
                     break
                 overrides = ours._configure_trials(trials, space, fixed, further)
                 for trial, job in zip(trials, ours.launcher.launch(overrides, initial_job_idx=counted), strict=True):
-                    if len(aims) == 1:  # Optuna knows no intermediate values of several
-                        _report_folds(trial, root / SWEEPS_FOLDER / ours.config.sweep.name, by_key(job.overrides))
+                    if len(aims) == 1 and (name := ours.config.sweep.name):  # Optuna has no such values for several
+                        _report_folds(trial, root / SWEEPS_FOLDER / name, by_key(job.overrides))
                     _report(study, trial, job)
         finished = study.get_trials(deepcopy=False)
         if finished and all(ERROR in trial.user_attrs for trial in finished):
