@@ -7,7 +7,7 @@ from typing import Any
 
 from datamodules.images import Pixels, read_image
 from datamodules.kfold import KFoldDataModule
-from datamodules.listing import FolderListing, folder
+from datamodules.listing import COLUMNS, FolderListing, folder
 from datamodules.rows import Row
 
 
@@ -30,7 +30,7 @@ class FolderDataModule(KFoldDataModule):
         self,
         root: str,
         labels: str | None = "labels.csv",
-        columns: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, str | None] = COLUMNS,
         group_from: str | None = None,
         label_from: str | None = None,
         **settings: Any,

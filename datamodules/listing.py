@@ -16,7 +16,7 @@ from datamodules.labels_file import read_labels, typed
 from datamodules.rows import Row
 from experiment.core.errors import UserError, listed
 
-COLUMNS = {"image": "image", "label": "label", "group": "group"}
+COLUMNS: Mapping[str, str | None] = {"image": "image", "label": "label", "group": "group"}
 
 
 class FolderListing:
@@ -41,12 +41,12 @@ class FolderListing:
         self,
         root: str,
         labels: str | None = "labels.csv",
-        columns: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, str | None] = COLUMNS,
         group_from: str | None = None,
         label_from: str | None = None,
     ) -> None:
         self.root = folder(root)
-        self.labels, self.columns = labels, {**COLUMNS, **(columns or {})}
+        self.labels, self.columns = labels, {**COLUMNS, **columns}
         self.group_from, self.label_from = group_from, label_from
         self.notes: list[str] = []  # what a user should know of it, in lines
         file = self.root / labels if labels else None

@@ -139,6 +139,8 @@ def by_epoch(logged: pd.DataFrame) -> pd.DataFrame:
        epoch   lr  val/loss
     0      0  0.1       0.5
     """
+    if "epoch" not in logged:  # nothing was trained
+        return logged
     epoch = logged["epoch"].bfill().ffill().astype(int)  # a row of a step within an epoch comes before those of its end
     return logged.drop(columns="epoch").groupby(epoch).last().reset_index()
 

@@ -62,7 +62,7 @@ def test_code_outside_the_trusted_packages_is_not_run(target):
 
 
 def test_a_class_that_does_not_exist_is_a_user_error():
-    with pytest.raises(UserError, match=r"experiment\.run\.folds\.NoSuchScheme"):
+    with pytest.raises(UserError, match=r"experiment\.core\.folds\.NoSuchScheme"):
         build({"_target_": "experiment.core.folds.NoSuchScheme"}, FoldScheme)
 
 

@@ -13,7 +13,7 @@ def names(*command: str) -> dict[str, str]:
     """Settings in the names of a job's models, by title."""
     with initialize_config_dir(str(CONF)):
         config = plain(compose("train", [*command, "++trunk.weights=null"]))
-    recipe = plan(config["model"], config["trainer"], has_val=True)
+    recipe = plan(config["model"], config["trainer"], config["callbacks"], has_val=True)
     return {one.title: settings_of(one, config["model"], command) for one in recipe.with_inputs()}
 
 

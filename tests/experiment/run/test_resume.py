@@ -93,7 +93,7 @@ def fitted(
     seed_everything(3, verbose=False)
     model = model or Small()
     trainer = {**TRAINER, "max_epochs": EPOCHS, "log_every_n_steps": 2}
-    fit(model, data, trainer, [LearningRateMonitor(), Draws(), *callbacks], None, folder, unfinished)
+    fit(model, data, trainer, [LearningRateMonitor(), Draws(), *callbacks], [], folder, unfinished)
     saved = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
     return saved, pd.read_csv(folder / "history.csv")
 

@@ -106,6 +106,6 @@ def test_options_that_are_no_part_of_the_identity_change_no_number(tiny_data, sp
         (tmp_path / name).mkdir()
         config, model = {**TRAINER, **options}, network()
         torch.manual_seed(1)
-        fit(model, tiny_data, config, [], None, tmp_path / name)
+        fit(model, tiny_data, config, [], [], tmp_path / name)
         tables.append(predict(model, tiny_data, config, [], tmp_path / name))
     pd.testing.assert_frame_equal(*tables, check_exact=True)

@@ -42,7 +42,7 @@ class Given(Recipe):
 
 
 def recipe(name: str) -> Given:
-    return Given(name, name, {"_target_": name}, {}, {}, {"model": name})
+    return Given(name, name, {"_target_": name}, {}, {}, {"model": name}, {})
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def job(tiny_data, tmp_path, monkeypatch):
         monkeypatch.setattr("experiment.run.cross_validation.predict", predict)
         scheme = FoldScheme(k=K, val=val)
         whole = {
-            "seed": 7, "paths": {"runs": str(tmp_path)}, "data": {"_target_": "of.Pictures"}, "callbacks": {},
+            "seed": 7, "paths": {"runs": str(tmp_path)}, "reuse": "same_code", "data": {"_target_": "of.Pictures"}, "callbacks": {},
             "settings": settings,
             "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
         }  # fmt: skip
