@@ -71,8 +71,8 @@ def job(tiny_data, tmp_path, monkeypatch):
         monkeypatch.setattr("experiment.run.cross_validation.predict", predict)
         scheme = FoldScheme(k=K, val=val)
         whole = {
-            "seed": 7, "paths": {"runs": str(tmp_path)}, "reuse": "same_code", "data": {"_target_": "of.Pictures"}, "callbacks": {},
-            "settings": settings,
+            "seed": 7, "paths": {"runs": str(tmp_path)}, "reuse": "same_code", "data": {"_target_": "of.Pictures"},
+            "callbacks": {}, "settings": settings,
             "objective": "val/balanced_accuracy", "sweep": {"name": "sweep", "race": None}, **config,
         }  # fmt: skip
         return CrossValidation(
@@ -91,7 +91,7 @@ def run(validation: CrossValidation, name: str) -> None:
 def test_a_complete_trial_is_noted_with_the_objective_of_each_fold(job, tmp_path) -> None:
     run(job([1.0, 1.0, 1.0, 0.0], {"lr": "1"}), "good")
     (noted,) = Ledger.at(tmp_path / "sweeps" / "sweep").trials()
-    assert (noted.state, noted.settings, noted.run.rsplit("-", 1)[0]) == ("complete", {"lr": "1"}, "good")
+    assert (noted.state, noted.settings, noted.run.rsplit("-", 2)[0]) == ("complete", {"lr": "1"}, "good")
     assert [noted.folds[f"repeat-0/fold-{fold}"] for fold in range(K)] == [[1.0], [1.0], [1.0], [0.0]]
     assert noted.values == [0.75]
 
@@ -117,7 +117,7 @@ def test_unnamed_sweeps_meet_only_if_they_vary_the_same_settings_and_share_all_o
     ):
         sweep_command(*keys)
         run(job([1.0] * K, settings, **unnamed), "-".join(settings.values()))
-    found = sorted((ledger.name.rpartition("-")[0], len(ledger.trials())) for ledger in ledgers(tmp_path))
+    found = sorted((ledger.name.rsplit("-", 2)[0], len(ledger.trials())) for ledger in ledgers(tmp_path))
     assert found == [("C-model", 2), ("lr", 1), ("lr", 2)]
 
 
