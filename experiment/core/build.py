@@ -35,7 +35,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def build(config: Mapping[str, Any], expected: type[T], **further: Any) -> T:
-    """Return an `expected` object: the class that `config` names, called with its other keys and `further` arguments, which win.
+    """Return an `expected` object: the class that `config` names, called with its other keys and `further` ones, which win.
 
     The arguments are plain values, of which the object gets copies; nothing inside them is built. A part that has a class
     of its own, such as each of a model's callbacks, is built by a call of its own.

@@ -117,7 +117,7 @@ def test_unnamed_sweeps_meet_only_if_they_vary_the_same_settings_and_share_all_o
     ):
         sweep_command(*keys)
         run(job([1.0] * K, settings, **unnamed), "-".join(settings.values()))
-    found = sorted((ledger.name.rsplit("-", 2)[0], len(ledger.trials())) for ledger in ledgers(tmp_path))
+    found = sorted((ledger.name.rpartition("-")[0], len(ledger.trials())) for ledger in ledgers(tmp_path))
     assert found == [("C-model", 2), ("lr", 1), ("lr", 2)]
 
 
