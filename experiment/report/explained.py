@@ -52,7 +52,10 @@ class Explained:
         if not (place / TABLE).is_file():
             raise UserError(f"{run.path} has no heat maps yet; python explain.py run={run.path} makes them.")
         rows = pd.read_csv(place / TABLE, dtype=dict.fromkeys(("sample_id", "label", "decided", "group"), str))
-        shown = [{**row, "picture": _address(place / row["file"])} for row in rows.fillna({"group": ""}).to_dict("records")]
+        records: list[dict[str, Any]] = [
+            {str(name): value for name, value in row.items()} for row in rows.fillna({"group": ""}).to_dict("records")
+        ]
+        shown = [{**row, "picture": _address(place / row["file"])} for row in records]
         positive = run.samples.positive
         groups: dict[str, list[Any]] = {
             TITLES[kind].format(positive=positive): list(same) for kind, same in groupby(shown, key=lambda row: row["kind"])

@@ -1,6 +1,7 @@
 """Figures of the report."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from experiment.metrics.scores import METRICS
 from experiment.report.svg import INK, MODELS, MUTED, axes, color_of, svg
 
+LABEL = 24  # characters of a model's name in one line, so that the figure keeps its width
 WIDE = 20  # ratio of the largest to the smallest loss, above which the axis is logarithmic
 
 Models = Mapping[str, Mapping[str, Any]]
@@ -31,7 +33,7 @@ def intervals(models: Models, metric: str) -> str:
 
 def _rows(ax: Axes, names: Sequence[str], title: str) -> None:
     """Set up one named row per model or choice, the first on top."""
-    ax.set_yticks(range(len(names)), list(names), color=INK)
+    ax.set_yticks(range(len(names)), [fill(name, LABEL) for name in names], color=INK)
     ax.set_ylim(len(names) - 0.45, -0.75)
     ax.set_title(title)
     ax.grid(axis="y", visible=False)

@@ -158,7 +158,7 @@ def warnings(
     if len(evidence["models"]) > 1:
         undetected = np.fmax.reduce([p["detectable"] for p in evidence["pairs"] if p["metric"] == TESTED[0]])
         reasons.append(
-            f"The best of {len(evidence['models'])} models was chosen on the rows it is reported on, which flatters it; "
+            f"The highest of {len(evidence['models'])} models was chosen on the rows it is reported on, which flatters it; "
             f"differences in balanced accuracy below {number(undetected)} would often go undetected with this many patients."
         )
     large = [gap for gap in gaps if gap["gap"] > 0.01]

@@ -135,6 +135,8 @@ def fit(
 def by_epoch(logged: pd.DataFrame) -> pd.DataFrame:
     """Return one row per epoch, of each column the last value: Lightning logs fit and val in rows of their own.
 
+    A model without epochs, such as an SVM, keeps its rows.
+
     >>> by_epoch(pd.DataFrame({"epoch": [None, 0, 0], "lr": [0.1, None, None], "val/loss": [None, 0.5, None]}))
        epoch   lr  val/loss
     0      0  0.1       0.5

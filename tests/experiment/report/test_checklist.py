@@ -40,7 +40,7 @@ def content(tmp_path, make_samples, monkeypatch):
     """A report on one run: 30 images of 10 groups, or of no groups, 3 folds, 4 epochs."""
     monkeypatch.setattr(evidence, "RESAMPLES", 50)
 
-    def make(grouped=True, by_group=True, model=MODEL, versions=True, seed=7, name="net-0", others=()):
+    def make(grouped=True, by_group=True, model=MODEL, versions=True, seed=7, name="net-0", others=(), epochs=4):
         samples = make_samples([(2, 1), (1, 2)] * 5, grouped)
         settings = {"grouped": by_group, "k": 3, "repeats": 1, "val": 0.2}
         splits = FoldScheme(**settings).split(samples, seed)
@@ -56,7 +56,7 @@ def content(tmp_path, make_samples, monkeypatch):
             )
             (folder / split.name).mkdir(parents=True)
             (folder / split.name / "finished.json").write_text(json.dumps(marker))
-            curve = pd.DataFrame({"epoch": range(4), "train/loss": [4.0, 3.0, 2.0, 1.0]})
+            curve = pd.DataFrame({"epoch": range(epochs), "train/loss": [4.0, 3.0, 2.0, 1.0][:epochs]})
             curve.to_csv(folder / split.name / "history.csv", index=False)
         oof = pd.concat(tables, ignore_index=True)
         config = {
@@ -139,6 +139,10 @@ def test_settings_are_those_of_the_run(content):
     )
     assert stated["software"] == "torch 2.12"
     assert stated["compute"] == "a box; net: 3.0 min for 3 folds"
+
+
+def test_one_epoch_is_no_plural(content):
+    assert facts(content(epochs=1))["training"].startswith("net: 1 epoch in each of 3 folds, ")
 
 
 @pytest.mark.parametrize(("given", "stated"), [("/somewhere/deep.pth", "deep.pth"), ("V1", "V1"), (None, "random")])
