@@ -46,7 +46,7 @@ def scores(runs: Path, name: str, size: int) -> tuple[dict[str, Any], float]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seconds = time.perf_counter() - began
-    found = {path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text()) for path in runs.glob(f"{name}/*/metrics.json")}
+    found = {path.parent.name.rsplit("-", 2)[0]: json.loads(path.read_text()) for path in runs.glob(f"{name}/*/metrics.json")}
     return found, seconds
 
 

@@ -108,7 +108,7 @@ def test_the_callback_of_watch_yaml_runs_as_its_header_says(
     assert set(callbacks) == {"learning_rate", "device_stats"}
     tiny_data.set_split(next(iter(tiny_splits)))
     short = {**TRAINER, "max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 0}
-    fit(ResNet(["absent", "present"]), tiny_data, short, make_callbacks(callbacks, has_val=True), None, tmp_path)
+    fit(ResNet(["absent", "present"]), tiny_data, short, make_callbacks(callbacks, has_val=True), [], tmp_path)
     assert (tmp_path / "model.ckpt").is_file()
 
 

@@ -15,7 +15,7 @@ def report(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def member(ensemble: Path, name: str) -> Path:
-    (found,) = (path for path in ensemble.parent.iterdir() if path.name.rsplit("-", 1)[0] == name)
+    (found,) = (path for path in ensemble.parent.iterdir() if path.name.rsplit("-", 2)[0] == name)
     return found
 
 

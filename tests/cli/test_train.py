@@ -87,7 +87,7 @@ def test_a_sweep_runs_every_combination_and_shares_the_network(tmp_path: Path) -
     done = train(tmp_path, "-m", "model=resnet_svm", "model.svm.C=0.1,10", "logger=csv", "folds.only=[0]")
     assert done.returncode == 0, done.stderr
     runs = tmp_path / "runs"
-    assert sorted(path.name.rsplit("-", 1)[0] for path in runs.glob("resnet*")) == ["resnet", "resnet_svm", "resnet_svm"]
+    assert sorted(path.name.rsplit("-", 2)[0] for path in runs.glob("resnet*")) == ["resnet", "resnet_svm", "resnet_svm"]
     assert len(list((runs / "cache" / "network").iterdir())) == 3  # fit, val and test: both trials read the same features
     network, *svms = sorted(runs.glob("*/repeat-0/fold-0/finished.json"), key=lambda path: path.stat().st_mtime)
     assert network.parents[2].name.startswith("resnet-")  # trained once, before both: a second training would be the newest
