@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiment.core.identity import NOT_IDENTITY
+from experiment.core.job_context import by_key
 from experiment.run.recipe import Recipe
 
 SECTIONS = ("model", "trunk", "trainer", "callbacks", "folds", "data", "seed", "experiment")  # that decide numbers
@@ -23,8 +24,7 @@ def settings_of(recipe: Recipe, model: Mapping[str, Any], command: Sequence[str]
         command: overrides as Hydra takes them.
     """
     modules = [one.module for one in recipe.with_inputs()]
-    typed = dict(override.lstrip("+").partition("=")[::2] for override in command if "=" in override)
-    typed = {key.rpartition("@")[2]: value for key, value in typed.items()}  # model@model.members.other=resnet
+    typed = {key.rpartition("@")[2]: value for key, value in by_key(command).items()}  # model@model.members.other=resnet
     decisive = {key: value for key, value in typed.items() if _decides(key, modules, model)}
     count = Counter(key.rpartition(".")[2] for key in decisive)
     ordered = sorted(decisive.items(), key=lambda item: not item[0].startswith("model."))
